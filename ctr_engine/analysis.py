@@ -1,0 +1,279 @@
+"""The whole of Stage H in order, on one sample: from an AnnData to labels with their reasons."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ctr_engine import ALGORITHM_VERSION, keys
+from ctr_engine.cluster_statistics import Statistics, cluster_statistics
+from ctr_engine.clustering.pca import pca
+from ctr_engine.clustering.pipeline import knn_graph, leiden
+from ctr_engine.de import de_lookup, rank_genes_groups
+from ctr_engine.errors import Fault, InputError
+from ctr_engine.expression import ExpressionView
+from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
+from ctr_engine.gating.gate import evaluate_gates
+from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.markers.panel import ResolvedMap, resolve_map
+from ctr_engine.markers.root_rules import resolve_root_rules
+from ctr_engine.profiles import AnalysisParams
+from ctr_engine.scoring import evidence, marker_evidence, marker_scores
+from ctr_engine.tables import Annotations, Clusters, frame
+from ctr_engine.voting import cluster_annotations
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Progress = Callable[[str], None]
+STEPS = (
+    "pca",
+    "knn_graph",
+    "leiden_clusters",
+    "cluster_statistics",
+    "de_lookup",
+    "marker_scores",
+    "decision_steps",
+    "annotations",
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Tables of the scoring step."""
+
+    marker_scores: pd.DataFrame
+    marker_evidence: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Tables of the assignment step."""
+
+    decision_steps: pd.DataFrame
+    gating_details: pd.DataFrame
+    cluster_annotations: pd.DataFrame
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """All that a run of Stage H gives; ``tables`` by their name."""
+
+    clusters: pd.DataFrame
+    coordinates: npt.NDArray[np.float32] | None
+    tables: dict[str, pd.DataFrame]
+    gating: GatingParams | None
+    warnings: tuple[str, ...]
+
+
+def score(
+    statistics: Statistics, lookup: pd.DataFrame, resolved: ResolvedMap, params: AnalysisParams
+) -> Scores:
+    """Score all cell types in all clusters."""
+    scoring = params.scoring_for(resolved.marker_map)
+    found = evidence(statistics, lookup, resolved, scoring)
+    return Scores(marker_scores(found, resolved, scoring), marker_evidence(found, resolved))
+
+
+def decide(
+    view: ExpressionView,
+    clusters: pd.DataFrame,
+    statistics: Statistics,
+    lookup: pd.DataFrame,
+    scores: pd.DataFrame,
+    resolved: ResolvedMap,
+    params: AnalysisParams,
+) -> Decisions:
+    """Walk every cluster to its label."""
+    gating = params.gating_for(resolved.marker_map)
+    found = evidence(statistics, lookup, resolved, params.scoring_for(resolved.marker_map))
+    rules = resolve_root_rules(resolved, gating)
+    results = evaluate_gates(found, scores, resolved, gating, rules)
+    walks = walk_clusters(results, resolved, gating)
+    ids = clusters["cluster_id"].tolist()
+    return Decisions(
+        decision_steps(walks, found, scores, results, resolved),
+        gating_details(walks, found, results, resolved),
+        cluster_annotations(walks, results, resolved, gating, statistics, view, ids),
+        rules.warnings,
+    )
+
+
+def annotate_cells(clusters: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
+    """Give each cell the label of its cluster (table ``annotations``)."""
+    by_cluster = annotated.set_index("cluster_id").loc[clusters["cluster_id"]]
+    return frame(
+        Annotations,
+        {
+            "cell_id": clusters["cell_id"].to_numpy(),
+            keys.CLUSTER: clusters["cluster_id"].to_numpy(),
+            keys.CELL_TYPE: by_cluster["assigned_label"].to_numpy(),
+            keys.CELL_TYPE_ROOT: by_cluster["root_label"].to_numpy(),
+            keys.CELL_TYPE_CONFIDENCE: by_cluster["confidence"].to_numpy(),
+            keys.CELL_TYPE_PATH: by_cluster["assigned_path"].to_numpy(),
+        },
+    )
+
+
+def clusters_table(view: ExpressionView, ids: Sequence[str]) -> pd.DataFrame:
+    """Give the cluster of each cell, as a :class:`~ctr_engine.tables.Clusters` table."""
+    return frame(
+        Clusters,
+        {
+            "cell_id": view.cell_ids.astype(object),
+            "cluster_id": np.asarray(ids, dtype=str).astype(object),
+        },
+    )
+
+
+def existing_clusters(adata: "AnnData", column: str, source: str = "sample") -> list[str]:
+    """Take cluster ids from an ``obs`` column.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or a cell has no id in it.
+    """
+    if column not in adata.obs.columns:
+        known = ", ".join(map(str, adata.obs.columns)) or "none"
+        message = (
+            f"obs has no column {column!r}; it has: {known}. Cluster first, or name a column "
+            "with --cluster-key."
+        )
+        raise InputError(source, [Fault(message)])
+    values = adata.obs[column]
+    missing = int(values.isna().sum())
+    if missing:
+        message = (
+            f"{missing} of {len(values)} cells have no cluster in obs[{column!r}]. Give each one "
+            "an id, or drop them."
+        )
+        raise InputError(source, [Fault(message)])
+    return [str(value) for value in values]
+
+
+def annotate(
+    view: ExpressionView,
+    marker_map: MarkerMap | None,
+    params: AnalysisParams,
+    *,
+    clusters: Sequence[str] | None = None,
+    n_jobs: int = 1,
+    progress: Progress = lambda _: None,
+) -> Annotation:
+    """Run Stage H.
+
+    Parameters
+    ----------
+    view
+        Expression of one sample.
+    marker_map
+        Cell types; None to cluster only.
+    params
+        All parameters.
+    clusters
+        Cluster id of each cell, to annotate existing clusters; clustered anew when None.
+    n_jobs
+        Threads; the result does not depend on it.
+    progress
+        Called with the name of each step before it starts.
+
+    Raises
+    ------
+    PanelError
+        If the map does not fit the panel.
+    """
+    resolved = None if marker_map is None else resolve_map(marker_map, view.panel)
+    coordinates = None
+    if clusters is None:
+        progress("pca")
+        coordinates = pca(view, params.clustering.n_pcs)
+        progress("knn_graph")
+        graph = knn_graph(coordinates, params.clustering, n_jobs=n_jobs)
+        progress("leiden_clusters")
+        clusters = leiden(graph, params.clustering).tolist()
+    table = clusters_table(view, clusters)
+    progress("cluster_statistics")
+    statistics = cluster_statistics(view, clusters, params.effective_scoring, n_jobs=n_jobs)
+    progress("de_lookup")
+    lookup = de_lookup(statistics, params.effective_scoring)
+    tables = {
+        "reference_values": statistics.reference,
+        "cluster_statistics": statistics.clusters,
+        "de_lookup": lookup,
+    }
+    if resolved is None:
+        return Annotation(table, coordinates, tables, None, view.warnings)
+    progress("marker_scores")
+    scores = score(statistics, lookup, resolved, params)
+    progress("decision_steps")
+    decisions = decide(view, table, statistics, lookup, scores.marker_scores, resolved, params)
+    progress("annotations")
+    tables |= {
+        "marker_scores": scores.marker_scores,
+        "marker_evidence": scores.marker_evidence,
+        "decision_steps": decisions.decision_steps,
+        "gating_details": decisions.gating_details,
+        "cluster_annotations": decisions.cluster_annotations,
+        "annotations": annotate_cells(table, decisions.cluster_annotations),
+    }
+    gating = params.gating_for(resolved.marker_map)
+    return Annotation(table, coordinates, tables, gating, view.warnings + decisions.warnings)
+
+
+def attach(
+    adata: "AnnData",
+    view: ExpressionView,
+    clusters: pd.DataFrame,
+    params: AnalysisParams,
+    *,
+    lookup: pd.DataFrame,
+    annotations: pd.DataFrame | None = None,
+    marker_map: MarkerMap | None = None,
+    coordinates: npt.NDArray[np.float32] | None = None,
+) -> "AnnData":
+    """Write the results into a copy of the sample, which plain anndata and scanpy can read.
+
+    Returns
+    -------
+    The cells of ``adata``, in its order, and the markers of the panel. ``X`` and the layers are as
+    they came; ``layers["stage_h_input"]`` holds the values that everything was computed on.
+    """
+    result = adata[:, list(view.panel.markers)].copy()
+    result.layers[keys.STAGE_H_LAYER] = view.values
+    for name in view.technical.columns:
+        result.obs[name] = view.technical[name].to_numpy()
+    result.obs[keys.CLUSTER] = pd.Categorical(clusters["cluster_id"])
+    if annotations is not None:
+        for name in (keys.CELL_TYPE, keys.CELL_TYPE_ROOT, keys.CELL_TYPE_PATH):
+            result.obs[name] = pd.Categorical(annotations[name])
+        result.obs[keys.CELL_TYPE_CONFIDENCE] = annotations[keys.CELL_TYPE_CONFIDENCE].to_numpy()
+    if coordinates is not None:
+        result.obsm[keys.PCA] = coordinates
+    result.uns[keys.de_key(view.layer)] = rank_genes_groups(lookup, keys.STAGE_H_LAYER)
+    result.uns[keys.UNS_PARAMS] = json.dumps(run_record(params, view), sort_keys=True)
+    if marker_map is not None:
+        gating = params.gating_for(marker_map).model_dump(mode="json")
+        result.uns[keys.UNS_GATING_PARAMS] = json.dumps(gating, sort_keys=True)
+        result.uns[keys.UNS_MARKER_MAP] = json.dumps(marker_map.canonical(), sort_keys=True)
+    return result
+
+
+def run_record(params: AnalysisParams, view: ExpressionView) -> dict[str, Any]:
+    """Parameters and circumstances of a run, ready for JSON."""
+    return {
+        "algorithm_version": ALGORITHM_VERSION,
+        "parameters": params.model_dump(mode="json"),
+        "layer": view.layer,
+        "n_cells": view.n_cells,
+        "n_markers": view.n_markers,
+        "technical_markers": list(view.panel.technical),
+        "dropped_markers": list(view.panel.dropped),
+        "device": "cpu",
+    }

@@ -1,0 +1,1 @@
+"""Clusters cells that express the same markers."""

@@ -1,0 +1,1 @@
+"""Reads and writes files; imported by the command line and the asset graph only."""

@@ -1,0 +1,32 @@
+"""Every name that this project writes into an AnnData or reads from one."""
+
+from typing import Final
+
+STAGE_H_LAYER: Final = "stage_h_input"
+
+CLUSTER: Final = "cluster_lvl0"
+CELL_TYPE: Final = "cell_type_auto"
+CELL_TYPE_ROOT: Final = "cell_type_auto_root"
+CELL_TYPE_CONFIDENCE: Final = "cell_type_auto_conf"
+CELL_TYPE_PATH: Final = "cell_type_auto_path"
+
+PCA: Final = "X_pca"
+SPATIAL: Final = "spatial"
+
+UNS_PARAMS: Final = "stage_h_params"
+UNS_GATING_PARAMS: Final = "stage_h_gating_params"
+UNS_MARKER_MAP: Final = "stage_h_marker_map"
+
+LAYER_PRIORITY: Final = ("batchcorr", "aligned")
+"""Layers that ``auto`` takes when they exist, best first; then ``X``."""
+
+X_LAYER: Final = "X"
+PATH_SEPARATOR: Final = " / "
+ROOT_SEPARATOR: Final = "~"
+UNASSIGNED: Final = "Unassigned"
+UNCERTAIN: Final = "Uncertain"
+
+
+def de_key(layer: str) -> str:
+    """Name of the ``uns`` entry with the Wilcoxon results on values that came from ``layer``."""
+    return f"de_wilcoxon_{layer.replace('/', '_')}"

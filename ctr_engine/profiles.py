@@ -1,0 +1,66 @@
+"""Parameters of a run: a named profile, then the marker map, then what the user sets."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ctr_engine.clustering.pipeline import ClusteringParams
+from ctr_engine.expression import ExpressionParams
+from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.params import Params
+from ctr_engine.scoring import ScoringParams
+
+ProfileName = Literal["reference", "adaptive"]
+
+
+class Profile(Params):
+    """Base values of scoring and gating; only what it sets differs from the defaults."""
+
+    scoring: ScoringParams = Field(
+        ScoringParams(), description="Scoring parameters of the profile."
+    )
+    gating: GatingParams = Field(GatingParams(), description="Gating parameters of the profile.")
+
+
+PROFILES: dict[str, Profile] = {
+    "reference": Profile(),
+    "adaptive": Profile(
+        scoring=ScoringParams(positive_threshold="otsu", parent_markers="alternatives"),
+        gating=GatingParams(
+            gate_inheritance=True, root_gap_threshold=0.125, min_gap={1: 0.15, 2: 0.1, 3: 0.1}
+        ),
+    ),
+}
+
+
+class AnalysisParams(Params):
+    """Everything that a run of Stage H can be told."""
+
+    profile: ProfileName = Field("reference", description="Base of scoring and gating.")
+    expression: ExpressionParams = Field(ExpressionParams(), description="Which values are used.")
+    clustering: ClusteringParams = Field(ClusteringParams(), description="How cells are clustered.")
+    scoring: ScoringParams = Field(
+        ScoringParams(), description="What differs from the profile's scoring."
+    )
+    gating: GatingParams = Field(
+        GatingParams(), description="What differs from the profile and the marker map."
+    )
+
+    @property
+    def effective_scoring(self) -> ScoringParams:
+        """Scoring parameters over the profile's; a marker map may still give ``anti_agg``."""
+        return ScoringParams().over(PROFILES[self.profile].scoring, self.scoring)
+
+    def scoring_for(self, marker_map: MarkerMap) -> ScoringParams:
+        """Scoring parameters for a map, whose ``anti_agg`` counts when scoring sets none."""
+        scoring, gating = self.effective_scoring, self.gating_for(marker_map)
+        if "anti_agg" in self.scoring.model_fields_set or gating.anti_agg is None:
+            return scoring
+        return scoring.over(ScoringParams(anti_agg=gating.anti_agg))
+
+    def gating_for(self, marker_map: MarkerMap) -> GatingParams:
+        """Gating parameters for a map: profile, then the map, then what the user set."""
+        return GatingParams().merged_with(
+            PROFILES[self.profile].gating, marker_map.gating, self.gating
+        )

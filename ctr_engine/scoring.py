@@ -1,0 +1,268 @@
+"""Scores of every cell type in every cluster, and the part of each marker in them.
+
+``score = mean_enrichment + mean_positive_fraction + de_component - anti_penalty``
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from ctr_engine.cluster_statistics import Statistics, StatisticsParams
+from ctr_engine.de import DEParams
+from ctr_engine.errors import CellMismatchError
+from ctr_engine.markers.gating_params import AntiAgg
+from ctr_engine.markers.panel import Resolution, ResolvedMap, ResolvedNode
+from ctr_engine.params import Fraction, Real
+from ctr_engine.tables import MarkerEvidence, MarkerScores, frame
+
+Float64 = npt.NDArray[np.float64]
+
+ABOVE_ZERO = 1e-9
+"""An enrichment counts as above 0 from here on, so that rounding turns no marker on."""
+
+
+class ScoringParams(StatisticsParams, DEParams):
+    """How markers add up to a score."""
+
+    on_min_positive_fraction: Fraction = Field(
+        0.15,
+        description="A marker is on when its enrichment and its positive fraction are above 0 "
+        "and this.",
+    )
+    de_bonus: Annotated[Real, Field(ge=0)] = Field(
+        0.6, description="Score of a cell type whose markers are all the best DE hits."
+    )
+    de_commonness_alpha: Annotated[Real, Field(ge=0)] = Field(
+        0.5, description="Exponent of commonness; smaller punishes markers of many cell types more."
+    )
+    anti_weight: Annotated[Real, Field(ge=0)] = Field(
+        0.8, description="Score lost per unit of anti-marker signal."
+    )
+    anti_agg: AntiAgg = Field(
+        "top2mean",
+        description="Anti-markers that count: the largest, the mean of the best two, all.",
+    )
+    parent_markers: Literal["all", "alternatives"] = Field(
+        "all",
+        description="alternatives: markers of an inner node that belong to different children "
+        "are averaged over their better half.",
+    )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a marker says about a cluster; arrays have shape ``(n_clusters, n_markers)``.
+
+    ``bonus`` is the rank weight less commonness, 0 to 1, before ``de_bonus``.
+    """
+
+    statistics: Statistics
+    enrichment: Float64
+    positive_fraction: Float64
+    de_rank: Float64
+    bonus: Float64
+    doc_freq: npt.NDArray[np.int64]
+    on: npt.NDArray[np.bool_]
+
+    @cached_property
+    def n_cells(self) -> npt.NDArray[np.int64]:
+        """Cells of each cluster."""
+        return self.statistics.n_cells
+
+
+def evidence(
+    statistics: Statistics, lookup: pd.DataFrame, resolved: ResolvedMap, params: ScoringParams
+) -> Evidence:
+    """Put the statistics and the DE ranks of all markers together.
+
+    Parameters
+    ----------
+    statistics
+        Statistics of the clusters; its markers are the panel of ``resolved``.
+    lookup
+        A :class:`~ctr_engine.tables.DELookup` table of the same clusters and markers.
+
+    Raises
+    ------
+    CellMismatchError
+        If the three do not speak of the same markers and clusters.
+    """
+    same = (
+        statistics.markers == resolved.panel.markers
+        and lookup["marker"].tolist() == statistics.clusters["marker"].tolist()
+        and lookup["cluster_id"].tolist() == statistics.clusters["cluster_id"].tolist()
+    )
+    if not same:
+        msg = (
+            "statistics, DE lookup and marker map are not of the same clusters and panel; "
+            "compute them anew"
+        )
+        raise CellMismatchError(msg)
+    shape = (len(statistics.cluster_ids), len(statistics.markers))
+    ranks = lookup["de_rank"].to_numpy(dtype=np.float64).reshape(shape)
+    k = np.maximum(lookup["k"].to_numpy(dtype=np.float64).reshape(shape), 1)
+    doc_freq = np.zeros(len(statistics.markers), dtype=np.int64)
+    for node in resolved.nodes:
+        doc_freq[list(node.positions)] += 1
+    commonness = (doc_freq / len(resolved.nodes)) ** params.de_commonness_alpha
+    bonus = np.nan_to_num((k - ranks + 1) / k) * (1 - commonness)
+    enrichment, positive = statistics.matrix("enrichment"), statistics.matrix("positive_fraction")
+    on = (enrichment > ABOVE_ZERO) & (positive > params.on_min_positive_fraction)
+    return Evidence(statistics, enrichment, positive, ranks, bonus, doc_freq, on)
+
+
+def marker_scores(found: Evidence, resolved: ResolvedMap, params: ScoringParams) -> pd.DataFrame:
+    """Score every cell type of the map in every cluster.
+
+    Returns
+    -------
+    A :class:`~ctr_engine.tables.MarkerScores` table: clusters in natural order, cell types in that
+    of the map. A cell type without a resolved marker has null score and means, and coverage 0.
+    """
+    alternatives = (
+        _alternative_nodes(resolved) if params.parent_markers == "alternatives" else set()
+    )
+    columns = [
+        _score_node(found, node, params, row in alternatives)
+        for row, node in enumerate(resolved.nodes)
+    ]
+    n_clusters, n_nodes = len(found.n_cells), len(resolved.nodes)
+    data: dict[str, Any] = {
+        name: np.column_stack([column[name] for column in columns]).ravel() for name in columns[0]
+    }
+    data |= {
+        "cluster_id": np.repeat(np.array(found.statistics.cluster_ids, dtype=object), n_nodes),
+        "label": [node.node.label for node in resolved.nodes] * n_clusters,
+        "path": [node.node.path for node in resolved.nodes] * n_clusters,
+        "level": [node.node.level for node in resolved.nodes] * n_clusters,
+        "coverage": [node.coverage for node in resolved.nodes] * n_clusters,
+        "resolved_markers": [_columns(resolved, node) for node in resolved.nodes] * n_clusters,
+        "missing_markers": [list(node.missing) for node in resolved.nodes] * n_clusters,
+        "n_cells": np.repeat(found.n_cells, n_nodes),
+    }
+    return frame(MarkerScores, data)
+
+
+def _columns(resolved: ResolvedMap, node: ResolvedNode) -> list[str]:
+    return [resolved.panel.markers[position] for position in node.positions]
+
+
+def _score_node(
+    found: Evidence, node: ResolvedNode, params: ScoringParams, alternatives: bool
+) -> dict[str, npt.NDArray[Any]]:
+    """Score one cell type in all clusters; each array has length ``n_clusters``."""
+    n_clusters = len(found.n_cells)
+    anti = list(node.anti_positions)
+    anti_enrichment = _aggregate(np.clip(found.enrichment[:, anti], 0, None), params.anti_agg)
+    anti_positive = _aggregate(found.positive_fraction[:, anti], params.anti_agg)
+    penalty = params.anti_weight * np.nan_to_num(anti_enrichment + anti_positive)
+    positions = list(node.positions)
+    if positions:
+        keep = -(-len(positions) // 2) if alternatives else len(positions)
+        mean_enrichment = _mean_of_largest(found.enrichment[:, positions], keep)
+        mean_positive = _mean_of_largest(found.positive_fraction[:, positions], keep)
+        de_component = params.de_bonus * _mean_of_largest(found.bonus[:, positions], keep)
+        frac_on = found.on[:, positions].mean(axis=1)
+    else:
+        mean_enrichment = mean_positive = de_component = frac_on = np.full(n_clusters, np.nan)
+    return {
+        "score": mean_enrichment + mean_positive + de_component - penalty,
+        "mean_enrichment": mean_enrichment,
+        "mean_positive_fraction": mean_positive,
+        "frac_markers_on": frac_on,
+        "de_component": de_component,
+        "anti_penalty": penalty,
+        "n_markers_on": found.on[:, positions].sum(axis=1).astype(np.int64),
+        "anti_enrichment": anti_enrichment,
+        "anti_positive": anti_positive,
+    }
+
+
+def _mean_of_largest(values: Float64, keep: int) -> Float64:
+    if keep < values.shape[1]:
+        values = np.sort(values, axis=1)[:, -keep:]
+    return np.asarray(values.mean(axis=1))
+
+
+def _aggregate(values: Float64, how: AntiAgg) -> Float64:
+    """Aggregate over the columns; NaN when there is none."""
+    if values.shape[1] == 0:
+        return np.full(values.shape[0], np.nan)
+    keep = {"max": 1, "top2mean": min(2, values.shape[1]), "mean": values.shape[1]}[how]
+    return _mean_of_largest(values, keep)
+
+
+def _alternative_nodes(resolved: ResolvedMap) -> set[int]:
+    """Rows of the inner nodes whose markers stand for different children.
+
+    For each child that holds a marker of the node in its subtree, the node's markers in that
+    subtree or in no child's subtree are one variant; two different variants make the markers
+    alternatives.
+    """
+    children = resolved.marker_map.child_rows
+    rows: set[int] = set()
+    for row, node in enumerate(resolved.nodes):
+        own = set(node.positions)
+        held = [own & _subtree_positions(resolved, child) for child in children[row]]
+        shared = own.difference(*held) if held else own
+        if len({frozenset(part | shared) for part in held if part}) > 1:
+            rows.add(row)
+    return rows
+
+
+def _subtree_positions(resolved: ResolvedMap, row: int) -> set[int]:
+    below = (_subtree_positions(resolved, child) for child in resolved.marker_map.child_rows[row])
+    return set(resolved.nodes[row].positions).union(*below)
+
+
+def marker_evidence(found: Evidence, resolved: ResolvedMap) -> pd.DataFrame:
+    """Give one row per cluster, cell type and resolved marker or anti-marker.
+
+    Returns
+    -------
+    A :class:`~ctr_engine.tables.MarkerEvidence` table.
+    """
+    rows = [
+        (node, resolution, role)
+        for node in resolved.nodes
+        for role, resolutions in (("marker", node.markers), ("anti_marker", node.anti_markers))
+        for resolution in resolutions
+        if resolution.position is not None
+    ]
+    n_clusters = len(found.n_cells)
+    positions = [int(resolution.position or 0) for _, resolution, _ in rows]
+    reference = found.statistics.reference.iloc[positions]
+    bonus = found.bonus[:, positions]
+    bonus[:, [role == "anti_marker" for _, _, role in rows]] = 0
+    return frame(
+        MarkerEvidence,
+        {
+            "cluster_id": np.repeat(
+                np.array(found.statistics.cluster_ids, dtype=object), len(rows)
+            ),
+            **{name: values * n_clusters for name, values in _evidence_names(rows).items()},
+            "enrichment": found.enrichment[:, positions].ravel(),
+            "statistic": reference["statistic"].tolist() * n_clusters,
+            "positive_fraction": found.positive_fraction[:, positions].ravel(),
+            "threshold": np.tile(reference["threshold"].to_numpy(), n_clusters),
+            "de_rank": found.de_rank[:, positions].ravel(),
+            "de_bonus": bonus.ravel(),
+            "doc_freq": np.tile(found.doc_freq[positions], n_clusters),
+            "on": found.on[:, positions].ravel(),
+        },
+    )
+
+
+def _evidence_names(rows: list[tuple[ResolvedNode, Resolution, str]]) -> dict[str, list[Any]]:
+    return {
+        "label": [node.node.label for node, _, _ in rows],
+        "path": [node.node.path for node, _, _ in rows],
+        "marker": [resolution.name for _, resolution, _ in rows],
+        "column": [resolution.column for _, resolution, _ in rows],
+        "role": [role for _, _, role in rows],
+    }

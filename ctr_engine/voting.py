@@ -1,0 +1,156 @@
+"""What single cells say: votes among tied siblings, and how many cells agree with the walk.
+
+Both are evidence; neither changes a label. Cells are compared on the scaled matrix (zero mean, unit
+sample SD, clipped at +-10), of which only the cells and markers in question are made.
+"""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ctr_engine.cluster_statistics import Statistics
+from ctr_engine.expression import ExpressionView
+from ctr_engine.gating.descend import EQUAL, Walk, assignment
+from ctr_engine.gating.gate import GateResults
+from ctr_engine.keys import UNCERTAIN
+from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.panel import ResolvedMap
+from ctr_engine.tables import ClusterAnnotations, from_rows
+
+Float64 = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+SCALE_LIMIT = 10.0
+
+
+def scaled_block(
+    view: ExpressionView, statistics: Statistics, rows: Rows, columns: Sequence[int]
+) -> Float64:
+    """Scaled values of some cells and markers, shape ``(len(rows), len(columns))``, float64."""
+    reference = statistics.reference.iloc[list(columns)]
+    n = view.n_cells
+    mean = reference["mean"].to_numpy(dtype=np.float64)
+    sample_std = reference["std"].to_numpy(dtype=np.float64) * np.sqrt(n / (n - 1))
+    scaled = (view.block(rows, columns).astype(np.float64) - mean) / sample_std
+    return np.asarray(np.clip(scaled, -SCALE_LIMIT, SCALE_LIMIT))
+
+
+def cluster_annotations(
+    walks: Sequence[Walk],
+    results: GateResults,
+    resolved: ResolvedMap,
+    gating: GatingParams,
+    statistics: Statistics,
+    view: ExpressionView,
+    clusters: Sequence[str],
+) -> pd.DataFrame:
+    """Label every cluster, with the votes and the agreement of its cells.
+
+    Parameters
+    ----------
+    walks, results
+        Of the same clusters, in natural order.
+    view, clusters
+        Expression and cluster id of the cells.
+
+    Returns
+    -------
+    A :class:`~ctr_engine.tables.ClusterAnnotations` table, clusters in natural order.
+    """
+    codes = pd.Index(statistics.cluster_ids).get_indexer(pd.Index(list(clusters)))
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(statistics.n_cells)
+    rows = []
+    for walk in walks:
+        end = ends[walk.cluster]
+        cells = order[end - statistics.n_cells[walk.cluster] : end]
+        votes = _votes(walk, resolved, gating, statistics, view, cells)
+        rows.append(
+            {
+                "cluster_id": statistics.cluster_ids[walk.cluster],
+                **assignment(walk, resolved, results),
+                "confidence": walk.confidence,
+                "stop_reason": walk.stop_reason,
+                "n_cells": int(statistics.n_cells[walk.cluster]),
+                "is_ambiguous_root": walk.stop_reason == "ambiguous_root",
+                "composition": votes,
+                "margin_is_infinite": walk.stop_reason != "no_root_passed"
+                and walk.confidence >= 1e6,
+                "agreement": _agreement(walk, resolved, statistics, view, cells),
+            }
+        )
+    return from_rows(ClusterAnnotations, rows)
+
+
+def vote_shares(cell_scores: Float64, gap: float) -> Float64:
+    """Share of cells for each candidate, and last that of the uncertain ones.
+
+    Parameters
+    ----------
+    cell_scores
+        Shape ``(n_cells, n_candidates)``, two candidates or more.
+    gap
+        A cell whose best candidate leads by less is uncertain. SD units.
+    """
+    ordered = np.sort(cell_scores, axis=1)
+    certain = ordered[:, -1] - ordered[:, -2] >= gap
+    votes = np.bincount(cell_scores.argmax(axis=1)[certain], minlength=cell_scores.shape[1])
+    return np.append(votes, (~certain).sum()) / len(cell_scores)
+
+
+def _votes(
+    walk: Walk,
+    resolved: ResolvedMap,
+    gating: GatingParams,
+    statistics: Statistics,
+    view: ExpressionView,
+    cells: Rows,
+) -> str | None:
+    """Composition of an ambiguous cluster as a JSON object; null anywhere else."""
+    if walk.stop_reason != "ambiguous_siblings":
+        return None
+    positions = [resolved.nodes[row].positions for row in walk.candidates]
+    columns = sorted({p for group in positions for p in group})
+    weights = np.array([[(p in group) / len(group) for group in positions] for p in columns])
+    cell_scores = scaled_block(view, statistics, cells, columns) @ weights
+    shares = vote_shares(cell_scores, gating.per_cell_gap_threshold)
+    labels = [resolved.nodes[row].node.label for row in walk.candidates]
+    composition: dict[str, object] = dict(
+        zip([*labels, UNCERTAIN], map(float, shares), strict=True)
+    )
+    composition |= {
+        "_evidence_only": True,
+        "_top_by_score": labels[0],
+        "_runner_up_by_score": labels[1],
+    }
+    return json.dumps(composition, ensure_ascii=False, sort_keys=True)
+
+
+def _agreement(
+    walk: Walk, resolved: ResolvedMap, statistics: Statistics, view: ExpressionView, cells: Rows
+) -> float:
+    """Smallest share, over the steps of the path, of cells that prefer the node that was chosen."""
+    if not walk.path:
+        return 0.0
+    shares = [1.0]
+    for step, chosen in zip(walk.steps, walk.path, strict=False):
+        rivals = [row for row in step.tried if resolved.nodes[row].positions]
+        if len(rivals) < 2:
+            continue
+        columns = sorted({p for row in rivals for p in resolved.nodes[row].positions})
+        scaled = scaled_block(view, statistics, cells, columns)
+        place = {position: i for i, position in enumerate(columns)}
+        by_node = {row: _cell_score(scaled, resolved, row, place) for row in rivals}
+        best = np.max([by_node[row] for row in rivals], axis=0)
+        shares.append(float((by_node[chosen] >= best - EQUAL).mean()))
+    return min(shares)
+
+
+def _cell_score(scaled: Float64, resolved: ResolvedMap, row: int, place: dict[int, int]) -> Float64:
+    """Mean of the markers; the largest one for an inner node, whose markers may be alternatives."""
+    node = resolved.nodes[row]
+    own = scaled[:, [place[position] for position in node.positions]]
+    return np.asarray(own.mean(axis=1) if node.node.is_leaf else own.max(axis=1))

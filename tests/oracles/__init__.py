@@ -1,0 +1,1 @@
+"""Slow, obvious reference implementation of the annotation step, for tests only."""
