@@ -14,7 +14,7 @@ from ctr_engine.cluster_statistics import Statistics, cluster_statistics
 from ctr_engine.clustering.pca import pca
 from ctr_engine.clustering.pipeline import knn_graph, leiden
 from ctr_engine.de import de_lookup, rank_genes_groups
-from ctr_engine.errors import Fault, InputError
+from ctr_engine.errors import CellMismatchError, Fault, InputError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
 from ctr_engine.gating.gate import evaluate_gates
@@ -31,16 +31,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 Progress = Callable[[str], None]
-STEPS = (
-    "pca",
-    "knn_graph",
-    "leiden_clusters",
-    "cluster_statistics",
-    "de_lookup",
-    "marker_scores",
-    "decision_steps",
-    "annotations",
-)
+CLUSTERING_STEPS, LABEL_STEPS = 3, 3
+"""Steps that :func:`annotate` reports for clusters and labels, beside two for statistics."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +113,12 @@ def annotate_cells(clusters: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFr
     )
 
 
-def clusters_table(view: ExpressionView, ids: Sequence[str]) -> pd.DataFrame:
+def clusters_table(cell_ids: Sequence[str], ids: Sequence[str]) -> pd.DataFrame:
     """Give the cluster of each cell, as a :class:`~ctr_engine.tables.Clusters` table."""
     return frame(
         Clusters,
         {
-            "cell_id": view.cell_ids.astype(object),
+            "cell_id": np.asarray(cell_ids, dtype=str).astype(object),
             "cluster_id": np.asarray(ids, dtype=str).astype(object),
         },
     )
@@ -198,7 +190,7 @@ def annotate(
         graph = knn_graph(coordinates, params.clustering, n_jobs=n_jobs)
         progress("leiden_clusters")
         clusters = leiden(graph, params.clustering).tolist()
-    table = clusters_table(view, clusters)
+    table = clusters_table(view.cell_ids.tolist(), clusters)
     progress("cluster_statistics")
     statistics = cluster_statistics(view, clusters, params.effective_scoring, n_jobs=n_jobs)
     progress("de_lookup")
@@ -244,7 +236,17 @@ def attach(
     -------
     The cells of ``adata``, in its order, and the markers of the panel. ``X`` and the layers are as
     they came; ``layers["stage_h_input"]`` holds the values that everything was computed on.
+
+    Raises
+    ------
+    CellMismatchError
+        If the sample does not have the same cells in the same order.
     """
+    if list(adata.obs_names) != list(view.cell_ids) or list(view.cell_ids) != list(
+        clusters["cell_id"]
+    ):
+        msg = "the sample no longer has the cells that were annotated; annotate it again"
+        raise CellMismatchError(msg)
     result = adata[:, list(view.panel.markers)].copy()
     result.layers[keys.STAGE_H_LAYER] = view.values
     for name in view.technical.columns:

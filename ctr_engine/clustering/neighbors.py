@@ -75,9 +75,8 @@ def umap_connectivities(indices: npt.NDArray[np.int64], distances: Float64) -> s
     """
     n_cells, k = indices.shape
     nearest, scale = _local_scale(distances)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        decay = np.exp(-(distances - nearest[:, None]) / scale[:, None])
-    weights = np.where(distances <= nearest[:, None], 1.0, decay).astype(np.float32)
+    excess = np.clip(distances - nearest[:, None], 0, None)
+    weights = np.exp(-excess / scale[:, None]).astype(np.float32)
     weights[:, 0] = 0.0
     rows = np.repeat(np.arange(n_cells), k)
     directed = sp.csr_matrix((weights.ravel(), (rows, indices.ravel())), shape=(n_cells, n_cells))

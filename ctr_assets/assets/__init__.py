@@ -1,0 +1,45 @@
+"""The assets, one module per step of the engine. Each body is one call of the engine."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import dagster as dg
+
+from ctr_assets.checks import schema_spec
+from ctr_assets.executors import CPU_TAGS, GPU_POOL, GPU_TAGS
+from ctr_assets.partitions import PARTITIONS
+from ctr_assets.versions import code_version
+
+GROUP = "annotation"
+OWNERS = ["team:annotation"]
+RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def op_settings(*, gpu: bool = False) -> dict[str, Any]:
+    """Partitions, retries and machine of a step."""
+    settings: dict[str, Any] = {"partitions_def": PARTITIONS, "retry_policy": RETRY}
+    settings |= {"op_tags": GPU_TAGS, "pool": GPU_POOL} if gpu else {"op_tags": CPU_TAGS}
+    return settings
+
+
+def asset_settings(*, names: bool = False, kinds: Iterable[str] = ("parquet",)) -> dict[str, Any]:
+    """Group, owners, kinds and code version of an asset; ``names`` where marker names are read."""
+    return {
+        "group_name": GROUP,
+        "owners": OWNERS,
+        "kinds": set(kinds),
+        "code_version": code_version(names=names),
+    }
+
+
+def table_outs(descriptions: dict[str, str], *, names: bool = False) -> dict[str, dg.AssetOut]:
+    """Outputs of a step that stores several tables."""
+    return {
+        name: dg.AssetOut(description=text, io_manager_key="tables", **asset_settings(names=names))
+        for name, text in descriptions.items()
+    }
+
+
+def schema_specs(tables: Iterable[str]) -> list[dg.AssetCheckSpec]:
+    """Declare the schema checks of several tables."""
+    return [schema_spec(name) for name in tables]

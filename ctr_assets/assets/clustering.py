@@ -1,0 +1,117 @@
+"""``pca``, ``knn_graph`` and ``leiden_clusters``."""
+
+import os
+
+import dagster as dg
+
+from ctr_assets.assets import asset_settings, op_settings
+from ctr_assets.checks import cells_check, cells_spec, require_passed, schema_check, schema_spec
+from ctr_assets.io_managers import ArrayFile
+from ctr_assets.metadata import parameters, picture, step, table_metadata
+from ctr_assets.partitions import parse_key
+from ctr_assets.resources import ProjectResource
+from ctr_assets.versions import data_version
+from ctr_engine.analysis import clusters_table
+from ctr_engine.clustering import pipeline
+from ctr_engine.clustering.pca import pca as principal_components
+from ctr_engine.io.expression import ExpressionFile
+from ctr_engine.reporting import figures
+from ctr_engine.tables import Clusters
+
+
+def n_jobs() -> int:
+    """Threads of a step: the cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@dg.asset(
+    io_manager_key="arrays",
+    **op_settings(gpu=True),
+    **asset_settings(kinds=("numpy",)),
+)
+def pca(
+    context: dg.AssetExecutionContext, stage_h_input: ExpressionFile, project: ProjectResource
+) -> dg.MaterializeResult:
+    """Principal components of the scaled expression, one row per cell."""
+    with step() as measured:
+        params = project.params(parse_key(context.partition_key)).clustering
+        coordinates = principal_components(stage_h_input.read(), params.n_pcs)
+    used = params.model_dump(include={"n_pcs"})
+    return dg.MaterializeResult(
+        value=coordinates,
+        data_version=data_version(context, context.asset_key, used),
+        metadata={
+            "dagster/row_count": len(coordinates),
+            "components": coordinates.shape[1],
+            **parameters(used),
+            **measured.metadata(),
+            **picture(lambda: figures.component_map(coordinates)),
+        },
+    )
+
+
+@dg.asset(
+    io_manager_key="arrays",
+    **op_settings(gpu=True),
+    **asset_settings(kinds=("numpy", "scikitlearn")),
+)
+def knn_graph(
+    context: dg.AssetExecutionContext, pca: ArrayFile, project: ProjectResource
+) -> dg.MaterializeResult:
+    """Weighted graph of the nearest neighbours of each cell."""
+    with step() as measured:
+        params = project.params(parse_key(context.partition_key)).clustering
+        graph = pipeline.knn_graph(pca.read(), params, n_jobs=n_jobs())
+    used = params.model_dump(include={"n_neighbors"})
+    return dg.MaterializeResult(
+        value=graph,
+        data_version=data_version(context, context.asset_key, used),
+        metadata={
+            "dagster/row_count": graph.shape[0],
+            "edges": graph.nnz // 2,
+            **parameters(used),
+            **measured.metadata(),
+            **picture(lambda: figures.neighbour_counts(graph)),
+        },
+    )
+
+
+@dg.asset(
+    io_manager_key="tables",
+    check_specs=[schema_spec("leiden_clusters"), cells_spec("leiden_clusters")],
+    **op_settings(gpu=True),
+    **asset_settings(kinds=("parquet", "igraph")),
+)
+def leiden_clusters(
+    context: dg.AssetExecutionContext,
+    stage_h_input: ExpressionFile,
+    knn_graph: ArrayFile,
+    project: ProjectResource,
+):  # with check_specs, an annotation of MaterializeResult would make the output Nothing
+    """One row per cell: its cluster, "0" the largest."""
+    with step() as measured:
+        params = project.params(parse_key(context.partition_key)).clustering
+        cells = stage_h_input.cell_ids()
+        table = clusters_table(cells, pipeline.leiden(knn_graph.read_graph(), params))
+    checks = [
+        schema_check("leiden_clusters", Clusters, table),
+        cells_check("leiden_clusters", table, cells),
+    ]
+    require_passed(checks)
+    used = params.model_dump(include={"resolution", "random_state"})
+    return dg.MaterializeResult(
+        value=table,
+        data_version=data_version(context, context.asset_key, used),
+        metadata={
+            **table_metadata(Clusters, table),
+            "clusters": int(table["cluster_id"].nunique()),
+            "repeatable": True,
+            **parameters(used),
+            **measured.metadata(),
+            **picture(lambda: figures.cluster_sizes(table)),
+        },
+        check_results=checks,
+    )
+
+
+ASSETS = [pca, knn_graph, leiden_clusters]

@@ -1,0 +1,61 @@
+"""What people take home; not on the path to the labels."""
+
+import dagster as dg
+import pandas as pd
+
+from ctr_assets.assets import asset_settings, op_settings
+from ctr_assets.assets.annotation import MAP_HASH, scored_map
+from ctr_assets.io_managers import ArrayFile
+from ctr_assets.metadata import parameters, picture, step
+from ctr_assets.partitions import parse_key
+from ctr_assets.resources import ProjectResource
+from ctr_assets.versions import data_version
+from ctr_engine.analysis import attach
+from ctr_engine.io.expression import ExpressionFile
+from ctr_engine.io.samples import read_sample
+from ctr_engine.reporting import figures
+
+
+@dg.asset(
+    io_manager_key="anndata_files",
+    **op_settings(),
+    **asset_settings(kinds=("anndata", "h5ad")),
+)
+def coarse_clusters(
+    context: dg.AssetExecutionContext,
+    stage_h_input: ExpressionFile,
+    pca: ArrayFile,
+    leiden_clusters: pd.DataFrame,
+    de_lookup: pd.DataFrame,
+    annotations: pd.DataFrame,
+    project: ProjectResource,
+) -> dg.MaterializeResult:
+    """Give the sample back with clusters and labels, for scanpy."""
+    with step() as measured:
+        folder, partition = project.open(), parse_key(context.partition_key)
+        marker_map = scored_map(context, folder)
+        result = attach(
+            read_sample(folder.sample_path(partition)),
+            stage_h_input.read(),
+            leiden_clusters,
+            folder.params_for(partition),
+            lookup=de_lookup,
+            annotations=annotations,
+            marker_map=marker_map,
+            coordinates=pca.read(),
+        )
+    return dg.MaterializeResult(
+        value=result,
+        data_version=data_version(context, context.asset_key, {}),
+        metadata={
+            "dagster/row_count": result.n_obs,
+            "obs_columns": dg.MetadataValue.json([str(name) for name in result.obs.columns]),
+            MAP_HASH: marker_map.content_hash,
+            **parameters({}),
+            **measured.metadata(),
+            **picture(lambda: figures.cell_label_counts(annotations)),
+        },
+    )
+
+
+ASSETS = [coarse_clusters]

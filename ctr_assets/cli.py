@@ -1,0 +1,42 @@
+"""The ``ctr`` command: the engine's commands, and those that need the graph."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ctr_engine.cli import build_app
+
+app = build_app()
+
+DEMO_FOLDER = Path("ctr-demo")
+
+
+@app.command()
+def demo(
+    project: Annotated[
+        Path, typer.Option("--project-dir", help="Folder that is made for the demo.")
+    ] = DEMO_FOLDER,
+) -> None:
+    """Name real blood cells and a simulated cohort through the asset graph."""
+    from ctr_assets.commands import run_demo
+
+    run_demo(project)
+
+
+@app.command()
+def ui(
+    project: Annotated[
+        Path, typer.Argument(help="Project folder, the one with ctr.yaml.")
+    ] = Path(),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
+) -> None:
+    """Open the Dagster UI of a project, on this machine only."""
+    from ctr_assets.commands import run_ui
+
+    raise typer.Exit(run_ui(project, port))
+
+
+def main() -> None:
+    """Entry point of ``ctr``."""
+    app()

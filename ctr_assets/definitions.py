@@ -1,0 +1,34 @@
+"""All definitions of the code location. A project is read when it is used, not when this loads."""
+
+from typing import Any
+
+import dagster as dg
+
+from ctr_assets import jobs
+from ctr_assets.assets import annotation, clustering, expression, inputs, results, statistics
+from ctr_assets.executors import chosen_executor
+from ctr_assets.io_managers import StoredAnnData, StoredArrays, StoredExpression, StoredTables
+from ctr_assets.resources import ProjectResource
+
+STEPS = (inputs, expression, clustering, statistics, annotation, results)
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """Put all definitions together; ``overrides`` replace resources by name."""
+    project = ProjectResource()
+    resources: dict[str, Any] = {
+        "project": project,
+        "tables": StoredTables(project=project),
+        "arrays": StoredArrays(project=project),
+        "expression": StoredExpression(project=project),
+        "anndata_files": StoredAnnData(project=project),
+    }
+    return dg.Definitions(
+        assets=[asset for module in STEPS for asset in module.ASSETS],
+        jobs=jobs.JOBS,
+        resources={**resources, **overrides},
+        executor=chosen_executor(),
+    )
+
+
+defs = build_defs()

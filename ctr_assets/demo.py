@@ -1,0 +1,136 @@
+"""The demo: real blood cells that ship with scanpy, and a simulated cohort of two tissues.
+
+Makes a project folder as a laboratory would have it; the labels can be compared with known ones.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ctr_assets.partitions import Partition
+from ctr_assets.project import CONFIG_FILE, Project, load_project
+from ctr_engine.errors import Fault, InputError, OutputError
+from ctr_engine.io.atomic import whole_file, write_text
+from ctr_engine.io.samples import write_h5ad
+from ctr_engine.reporting.truth import TruthComparison, compare_with_truth
+from ctr_engine.simulate import TRUTH, CellProfile, SimulationParams, simulate_sample
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+MAPS = files("ctr_assets") / "demo_maps"
+BLOOD = Partition("blood", "pbmc68k-reduced")
+SAMPLES_PER_TISSUE = 3
+CELLS_PER_SAMPLE = 2_000
+KNOWN_LABELS = "bulk_labels"
+
+CONFIG = """\
+# The demo project of ctr. Folders are relative to this file.
+samples_dir: samples
+marker_maps_dir: marker_maps
+storage: storage
+defaults:
+  profile: adaptive   # names more cells than `reference`; see docs/methods.md
+"""
+
+
+@dataclass(frozen=True)
+class DemoSample:
+    """One sample of the demo and how to make it."""
+
+    partition: Partition
+    make: Callable[[], "AnnData"]
+
+
+def demo_samples() -> list[DemoSample]:
+    """List the real sample and the simulated cohort."""
+    cohort = json.loads((MAPS / "codex_profiles.json").read_text(encoding="utf-8"))
+    return [DemoSample(BLOOD, blood_sample), *_cohort(cohort)]
+
+
+def _cohort(cohort: Mapping[str, Any]) -> Iterator[DemoSample]:
+    panel = tuple(cohort["panel"])
+    for t, (tissue, types) in enumerate(sorted(cohort["tissues"].items())):
+        profiles = {path: CellProfile.model_validate(types[path]) for path in types}
+        for s in range(SAMPLES_PER_TISSUE):
+            params = SimulationParams(n_cells=CELLS_PER_SAMPLE, random_state=100 * t + s)
+            yield DemoSample(
+                Partition(tissue, f"sim-{s + 1}"),
+                lambda profiles=profiles, params=params: simulate_sample(panel, profiles, params),
+            )
+
+
+def blood_sample() -> "AnnData":
+    """Give the 700 blood cells of scanpy's wheel, log-normalised, with their known labels.
+
+    Raises
+    ------
+    InputError
+        If scanpy's wheel has the file no longer, or it has changed.
+    """
+    import anndata
+
+    path = Path(str(files("scanpy") / "datasets" / "10x_pbmc68k_reduced.h5ad"))
+    if not path.exists():
+        raise InputError(str(path), [Fault("this release of scanpy does not ship the sample")])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Moving element from", FutureWarning)  # an old file
+        stored = anndata.read_h5ad(path)
+    adata = stored.raw.to_adata()
+    for name in (*adata.obsm.keys(),):
+        del adata.obsm[name]
+    adata.uns.clear()
+    known = json.loads((MAPS / "blood_known_labels.json").read_text(encoding="utf-8"))
+    adata.obs = stored.obs[[KNOWN_LABELS]].copy()
+    adata.obs[TRUTH] = [known[label] for label in adata.obs[KNOWN_LABELS]]
+    return adata
+
+
+def make_project(folder: Path) -> Project:
+    """Make the project folder of the demo; samples that are there already are kept.
+
+    Raises
+    ------
+    OutputError
+        If the folder holds something else.
+    """
+    marker = folder / CONFIG_FILE
+    if folder.exists() and not marker.exists() and any(folder.iterdir()):
+        msg = f"{folder} is not empty and has no {CONFIG_FILE}; name another folder"
+        raise OutputError(msg)
+    write_text(marker, CONFIG)
+    for tissue in ("blood", "fallopian-tube", "uterus"):
+        target = folder / "marker_maps" / f"{tissue}.json"
+        if not target.exists():
+            write_text(target, (MAPS / f"{tissue}.json").read_text(encoding="utf-8"))
+    project = load_project(folder)
+    for sample in demo_samples():
+        path = folder / "samples" / sample.partition.tissue / f"{sample.partition.sample}.h5ad"
+        if not path.exists():
+            write_h5ad(sample.make(), path)
+    write_instance(project)
+    return project
+
+
+def write_instance(project: Project) -> None:
+    """Give the project its Dagster instance, unless it has one."""
+    target = project.dagster_home / "dagster.yaml"
+    if not target.exists():
+        with whole_file(target) as temporary:
+            shutil.copyfile(Path(str(files("ctr_assets") / "instance" / "dagster.yaml")), temporary)
+
+
+def compare(project: Project, partition: Partition) -> TruthComparison:
+    """Compare the stored labels of a sample with its known ones."""
+    import anndata
+
+    from ctr_engine import keys
+
+    path = project.storage / "coarse_clusters" / f"{partition.key}.h5ad"
+    obs = anndata.read_h5ad(path, backed="r").obs
+    return compare_with_truth(obs[keys.CELL_TYPE_PATH].tolist(), obs[TRUTH].tolist())

@@ -1,0 +1,169 @@
+"""Where assets are stored: ``<storage>/<asset>/<partition>.<suffix>``, whole or not at all.
+
+Downstream assets of a matrix are given a handle, not the matrix.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+from upath import UPath
+
+from ctr_assets.resources import ProjectResource
+from ctr_engine.expression import ExpressionView
+from ctr_engine.io.atomic import whole_file
+from ctr_engine.io.expression import ExpressionFile, write_expression
+from ctr_engine.io.samples import sha256_of, write_h5ad
+from ctr_engine.io.tables import read_parquet, write_parquet
+from ctr_engine.tables import STAGE_H_TABLES, Clusters
+
+TABLES = {**STAGE_H_TABLES, "leiden_clusters": Clusters}
+
+
+class _StoredFiles(dg.UPathIOManager):
+    """Adds the hash of the file to the metadata, and words to a file that is missing."""
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        try:
+            return super().load_input(context)
+        except FileNotFoundError as missing:
+            name = context.asset_key.to_user_string()
+            msg = (
+                f"{name} of {context.asset_partition_key} is not stored ({missing.filename}). "
+                f"Materialize {name} first."
+            )
+            raise dg.Failure(msg, allow_retries=False) from missing
+
+    def record(self, context: dg.OutputContext, path: Path) -> None:
+        """Note the hash and the size of what was written."""
+        size = path.stat().st_size
+        context.add_output_metadata({"file_sha256": sha256_of(path), "file_bytes": size})
+
+
+class TableFiles(_StoredFiles):
+    """Tables as parquet, checked against their schema on the way out and in."""
+
+    extension = ".parquet"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: pd.DataFrame, path: UPath) -> None:
+        write_parquet(TABLES[context.asset_key.path[-1]], obj, Path(path))
+        self.record(context, Path(path))
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
+        _require(path)
+        return read_parquet(TABLES[context.asset_key.path[-1]], Path(path))
+
+
+class ExpressionFiles(_StoredFiles):
+    """The input of Stage H as h5ad; loading gives a handle."""
+
+    extension = ".h5ad"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: ExpressionView, path: UPath) -> None:
+        write_expression(obj, Path(path))
+        self.record(context, Path(path))
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> ExpressionFile:
+        _require(path)
+        return ExpressionFile(Path(path))
+
+
+class AnnDataFiles(_StoredFiles):
+    """A finished AnnData as h5ad; loading gives its path."""
+
+    extension = ".h5ad"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
+        write_h5ad(obj, Path(path))
+        self.record(context, Path(path))
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
+        _require(path)
+        return Path(path)
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """Stored coordinates or graph, read when needed; nothing in it is unpickled."""
+
+    path: Path
+
+    def read(self) -> npt.NDArray[np.float32]:
+        """Read a dense array."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            return np.asarray(stored["values"])
+
+    def read_graph(self) -> sp.csr_matrix:
+        """Read a sparse graph."""
+        with np.load(self.path, allow_pickle=False) as stored:
+            parts = (stored["data"], stored["indices"], stored["indptr"])
+            return sp.csr_matrix(parts, shape=tuple(stored["shape"]))
+
+
+class ArrayFiles(_StoredFiles):
+    """Dense arrays and CSR graphs as npz; loading gives a handle."""
+
+    extension = ".npz"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
+        parts = {"values": obj}
+        if sp.issparse(obj):
+            parts = {"data": obj.data, "indices": obj.indices, "indptr": obj.indptr}
+            parts["shape"] = np.array(obj.shape)
+        with whole_file(Path(path)) as temporary, temporary.open("wb") as file:
+            np.savez(file, **parts)
+        self.record(context, Path(path))
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> ArrayFile:
+        _require(path)
+        return ArrayFile(Path(path))
+
+
+def _require(path: UPath) -> None:
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file", str(path))
+
+
+class StoredTables(dg.ConfigurableIOManagerFactory):
+    """Parquet tables in the project's storage."""
+
+    project: ProjectResource
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> TableFiles:
+        """Open the storage."""
+        return TableFiles(UPath(self.project.open().storage))
+
+
+class StoredExpression(dg.ConfigurableIOManagerFactory):
+    """The input of Stage H in the project's storage."""
+
+    project: ProjectResource
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> ExpressionFiles:
+        """Open the storage."""
+        return ExpressionFiles(UPath(self.project.open().storage))
+
+
+class StoredAnnData(dg.ConfigurableIOManagerFactory):
+    """Finished AnnData files in the project's storage."""
+
+    project: ProjectResource
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> AnnDataFiles:
+        """Open the storage."""
+        return AnnDataFiles(UPath(self.project.open().storage))
+
+
+class StoredArrays(dg.ConfigurableIOManagerFactory):
+    """Arrays and graphs in the project's storage."""
+
+    project: ProjectResource
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> ArrayFiles:
+        """Open the storage."""
+        return ArrayFiles(UPath(self.project.open().storage))

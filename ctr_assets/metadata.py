@@ -1,0 +1,92 @@
+"""What each materialisation says about itself. No plots are drawn here; the engine draws them."""
+
+import base64
+import io
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+
+from ctr_engine.errors import CtrError
+from ctr_engine.tables import arrow_schema
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LARGEST_PICTURE = 60_000
+_RESOLUTIONS = (90, 60, 40, 25)
+
+
+@dataclass
+class Measured:
+    """Seconds and memory of one step, known when it has ended."""
+
+    started: float = field(default_factory=time.perf_counter)
+
+    def metadata(self) -> dict[str, Any]:
+        """Seconds so far, and the largest memory of the process."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        seconds = time.perf_counter() - self.started
+        return {"seconds": round(seconds, 3), "peak_memory_mib": round(peak, 1), "device": "cpu"}
+
+
+@contextmanager
+def step() -> Iterator[Measured]:
+    """Measure a step; an error of ours becomes a failure with its text, and is not retried."""
+    try:
+        yield Measured()
+    except CtrError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def table_metadata(model: Any, table: pd.DataFrame) -> dict[str, Any]:
+    """Row count and column schema of a table."""
+    columns = [
+        dg.TableColumn(
+            name=declared.name,
+            type=str(declared.type),
+            description=declared.metadata[b"description"].decode(),
+            constraints=dg.TableColumnConstraints(nullable=declared.nullable),
+            tags=_unit(declared.metadata[b"unit"].decode()),
+        )
+        for declared in arrow_schema(model)
+    ]
+    return {
+        "dagster/row_count": len(table),
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+    }
+
+
+def _unit(unit: str) -> dict[str, str]:
+    return {"unit": unit} if unit else {}
+
+
+def column_lineage(sources: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Say which upstream column each column comes from: ``{column: (asset, column)}``."""
+    lineage = {
+        column: [dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=source)]
+        for column, (asset, source) in sources.items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
+
+
+def parameters(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Show the parameters that this step depends on."""
+    return {"parameters": dg.MetadataValue.json(dict(params))}
+
+
+def picture(draw: Callable[[], "Figure"]) -> dict[str, Any]:
+    """Draw a figure and embed it, coarser where it would be large."""
+    figure = draw()
+    for resolution in _RESOLUTIONS:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=resolution)
+        encoded = base64.b64encode(buffer.getvalue()).decode()
+        if len(encoded) < _LARGEST_PICTURE:
+            break
+    return {"picture": dg.MetadataValue.md(f"![picture](data:image/png;base64,{encoded})")}

@@ -1,0 +1,114 @@
+"""The project folder of a laboratory and its ``ctr.yaml``. Knows no Dagster."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ctr_assets.partitions import Partition, parse_key
+from ctr_engine.cli.options import read_document, validated
+from ctr_engine.errors import ConfigError, Fault, InputError
+from ctr_engine.io.samples import SUFFIXES
+from ctr_engine.params import Params
+from ctr_engine.profiles import AnalysisParams
+
+CONFIG_FILE = "ctr.yaml"
+PROJECT_VARIABLE = "CTR_PROJECT"
+
+TissueName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+class ProjectConfig(Params):
+    """Content of ``ctr.yaml``; folders are relative to the file."""
+
+    samples_dir: Path = Field(Path("samples"), description="Samples, <tissue>/<sample>.h5ad.")
+    marker_maps_dir: Path = Field(Path("marker_maps"), description="Maps, <tissue>.json or .yaml.")
+    storage: Path = Field(Path("storage"), description="Where the assets are stored.")
+    defaults: AnalysisParams = Field(AnalysisParams(), description="Parameters of every tissue.")
+    tissues: Mapping[TissueName, AnalysisParams] = Field(
+        {}, description="Parameters of single tissues, in place of the defaults."
+    )
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder."""
+
+    root: Path
+    config: ProjectConfig
+
+    @property
+    def storage(self) -> Path:
+        """Folder of the stored assets."""
+        return self.root / self.config.storage
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of Dagster's records."""
+        return self.root / ".dagster"
+
+    def params_for(self, partition: Partition) -> AnalysisParams:
+        """Parameters of a partition's tissue."""
+        tissues = self.config.tissues
+        return tissues[partition.tissue] if partition.tissue in tissues else self.config.defaults
+
+    def sample_path(self, partition: Partition) -> Path:
+        """File of a sample.
+
+        Raises
+        ------
+        InputError
+            If there is none, or more than one.
+        """
+        folder = self.root / self.config.samples_dir / partition.tissue
+        candidates = [folder / f"{partition.sample}{suffix}" for suffix in SUFFIXES]
+        found = [path for path in candidates if path.exists()]
+        if len(found) != 1:
+            names = " or ".join(str(path) for path in candidates)
+            state = "does not exist" if not found else "both exist; keep one"
+            raise InputError(partition.key, [Fault(f"{names}: {state}")])
+        return found[0]
+
+    def marker_map_path(self, tissue: str) -> Path:
+        """File of a tissue's marker map; the JSON name when there is none yet."""
+        folder = self.root / self.config.marker_maps_dir
+        for suffix in (".json", ".yaml", ".yml"):
+            if (folder / f"{tissue}{suffix}").exists():
+                return folder / f"{tissue}{suffix}"
+        return folder / f"{tissue}.json"
+
+    def partitions(self) -> list[Partition]:
+        """Find the samples that lie in the folder and have a proper name, in order of their key."""
+        folder = self.root / self.config.samples_dir
+        files = (path for suffix in SUFFIXES for path in folder.glob(f"*/*{suffix}"))
+        return sorted({parse_key(f"{path.parent.name}__{path.stem}") for path in files})
+
+
+def load_project(folder: Path) -> Project:
+    """Read the ``ctr.yaml`` of a project folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or something in it is unknown or out of range; with the line.
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        message = f"there is no {CONFIG_FILE} in {folder}; make a project with: ctr demo"
+        raise ConfigError(str(path), [Fault(message)])
+    document = read_document(path)
+    return Project(folder.resolve(), validated(ProjectConfig, document, document.value or {}))
+
+
+def current_project() -> Project:
+    """Open the project that ``CTR_PROJECT`` names, else that of the current folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    return load_project(Path(os.environ.get(PROJECT_VARIABLE) or Path.cwd()))

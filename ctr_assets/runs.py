@@ -1,0 +1,96 @@
+"""Runs of one partition from Python: the same jobs, records and checks as a click in the UI."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from ctr_assets.assets.inputs import VERSIONS, observe
+from ctr_assets.definitions import build_defs
+from ctr_assets.partitions import PARTITIONS, Partition
+from ctr_assets.project import PROJECT_VARIABLE, Project
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; ``faults`` holds the text of each step that failed."""
+
+    partition: Partition
+    run_id: str
+    success: bool
+    faults: tuple[str, ...]
+
+
+@contextmanager
+def project_instance(project: Project) -> Iterator[dg.DagsterInstance]:
+    """Open the Dagster instance of a project; the process works on this project from then on."""
+    os.environ[PROJECT_VARIABLE] = str(project.root)
+    os.environ["DAGSTER_HOME"] = str(project.dagster_home)
+    with dg.DagsterInstance.from_config(str(project.dagster_home)) as instance:
+        yield instance
+
+
+def register(instance: dg.DagsterInstance, partitions: list[Partition]) -> None:
+    """Make partitions known to Dagster."""
+    keys = [partition.key for partition in partitions]
+    instance.add_dynamic_partitions(PARTITIONS.name or "", keys)
+
+
+def run_job(
+    instance: dg.DagsterInstance,
+    project: Project,
+    partition: Partition,
+    job_name: str,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Observe the inputs of a partition and run a job on it, in this process.
+
+    Parameters
+    ----------
+    on_step
+        Called with the name of each step when it has succeeded.
+
+    Raises
+    ------
+    CtrError
+        If the sample or the marker map cannot be read.
+    """
+
+    @dg.success_hook
+    def report(context: dg.HookContext) -> None:
+        on_step(context.op.name)
+
+    for name in VERSIONS:
+        observe(instance, project, partition, name)
+    job = build_defs().resolve_job_def(job_name).with_hooks({report})
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=partition.key,
+        tags=partition.tags,
+        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        raise_on_error=False,
+    )
+    faults = [
+        f"{event.step_key}: {_text(event.step_failure_data)}"
+        for event in result.all_events
+        if event.is_step_failure
+    ]
+    return Outcome(partition, result.run_id, result.success, tuple(faults))
+
+
+def n_steps(job_name: str) -> int:
+    """Steps of a job, for a progress bar."""
+    return len(build_defs().resolve_job_def(job_name).nodes)
+
+
+def _text(failure: Any) -> str:
+    """Our own message where there is one, else that of the error behind the step's failure."""
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return str(failure.user_failure_data.description)
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "failed without a message"

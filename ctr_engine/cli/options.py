@@ -1,0 +1,136 @@
+"""Parameters from flags, JSON, ``@file`` and ``--config``; a flag wins over the file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ctr_engine.errors import ConfigError, Fault, ParameterError
+
+if TYPE_CHECKING:
+    from ctr_engine.documents import Document
+    from ctr_engine.params import Params
+    from ctr_engine.profiles import AnalysisParams
+
+AnyParams = TypeVar("AnyParams", bound="Params")
+
+
+def read_document(path: Path) -> "Document":
+    """Read a JSON or YAML file of parameters.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, not well formed, or gives a key twice.
+    """
+    from ctr_engine.documents import parse_document
+
+    if not path.is_file():
+        raise ConfigError(str(path), [Fault("there is no such file")])
+    return _without_duplicates(parse_document(path.read_text(encoding="utf-8-sig"), str(path)))
+
+
+def read_setting(text: str, flag: str) -> "Document":
+    """Read the value of a flag: JSON, or ``@FILE`` with JSON or YAML."""
+    from ctr_engine.documents import parse_document
+
+    if text.startswith("@"):
+        return read_document(Path(text[1:]))
+    return _without_duplicates(parse_document(text, flag))
+
+
+def _without_duplicates(document: "Document") -> "Document":
+    if document.duplicates:
+        faults = [
+            Fault(f"{place[-1]!r} is given twice", line=line) for place, line in document.duplicates
+        ]
+        raise ConfigError(document.source, faults)
+    return document
+
+
+def validated(model: "type[AnyParams]", document: "Document", value: object) -> "AnyParams":
+    """Make parameters of a document's content, all faults with their line.
+
+    Raises
+    ------
+    ConfigError
+        If something is unknown or out of range.
+    """
+    from pydantic import ValidationError
+
+    from ctr_engine.params import faults_of
+
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        many_lines = len(set(document.lines.values())) > 1
+        faults = faults_of(error, model, lambda loc: document.line(loc) if many_lines else None)
+        raise ConfigError(document.source, faults) from None
+
+
+def analysis_params(
+    *,
+    config: Path | None,
+    profile: str | None,
+    scoring: str | None,
+    gating: str | None,
+    expression: dict[str, Any],
+    clustering: dict[str, Any],
+) -> "AnalysisParams":
+    """Parameters of a run: ``--config`` first, then each flag over it.
+
+    Parameters
+    ----------
+    expression, clustering
+        Values of flags by the name of their parameter; None where the flag was not given.
+    """
+    from ctr_engine.documents import Document
+    from ctr_engine.profiles import AnalysisParams
+
+    params = AnalysisParams()
+    if config is not None:
+        document = read_document(config)
+        params = validated(AnalysisParams, document, document.value or {})
+    flags = Document("command line")
+    update: dict[str, Any] = {} if profile is None else {"profile": profile}
+    for name, given in (("expression", expression), ("clustering", clustering)):
+        base = getattr(params, name)
+        known = {key: value for key, value in given.items() if value is not None}
+        update[name] = base.over(validated(type(base), flags, known))
+    if scoring is not None:
+        document = read_setting(scoring, "--scoring-params")
+        layer = validated(type(params.scoring), document, document.value)
+        update["scoring"] = _layered(params.scoring, layer)
+    if gating is not None:
+        document = read_setting(gating, "--gating-params")
+        layer_gating = validated(type(params.gating), document, document.value)
+        update["gating"] = _layered(params.gating, layer_gating)
+    return validated(AnalysisParams, flags, {**_set_fields(params), **update})
+
+
+def _set_fields(params: "AnalysisParams") -> dict[str, Any]:
+    return {name: getattr(params, name) for name in params.model_fields_set}
+
+
+def _layered(below: "AnyParams", above: "AnyParams") -> "AnyParams":
+    """Both layers as one, still holding only what somebody set; thresholds per level are merged."""
+    lower = below.model_dump(exclude_unset=True)
+    upper = above.model_dump(exclude_unset=True)
+    for name, value in upper.items():
+        both = isinstance(value, dict) and name in lower
+        lower[name] = {**lower[name], **value} if both else value
+    return type(below).model_validate(lower)
+
+
+def one_input(argument: Path | None, option: Path | None) -> Path:
+    """Take the input from its argument or from ``--input``.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or two that differ.
+    """
+    given = {path for path in (argument, option) if path is not None}
+    if len(given) != 1:
+        what = "is missing" if not given else "is given twice, as an argument and as --input"
+        msg = f"The input {what}. Write: ctr annotate SAMPLE.h5ad --marker-map MAP.json"
+        raise ParameterError(msg)
+    return given.pop()

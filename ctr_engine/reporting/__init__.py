@@ -1,0 +1,1 @@
+"""Pictures and sentences about a result; returned, never written."""

@@ -1,0 +1,1 @@
+"""Tests of the project; numbers come from a hand count or from ``tests/oracles``."""

@@ -1,0 +1,1 @@
+"""Tests of the gates and of the walk."""
