@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
@@ -117,11 +118,14 @@ def run_ui(folder: Path, port: int) -> int:
         PROJECT_VARIABLE: str(project.root),
         "DAGSTER_HOME": str(project.dagster_home),
     }
-    dagster = [sys.executable, "-m", "dagster"]
+    # `dagster dev` advises another tool, for projects that are made with that one
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+    dagster = [sys.executable, *quiet, "-m", "dagster"]
     # two processes that both start on an empty SQLite home corrupt it; one command makes it first
     subprocess.run([*dagster, "instance", "info"], env=environment, check=True, capture_output=True)
     print(f"http://{LOOPBACK}:{port}  (stop with Ctrl-C)", flush=True)
-    serve = ["dev", "-m", "ctr_assets.definitions", "-h", LOOPBACK, "-p", str(port)]
+    workspace = str(files("ctr_assets") / "instance" / "workspace.yaml")
+    serve = ["dev", "-w", workspace, "-h", LOOPBACK, "-p", str(port)]
     try:
         return subprocess.run([*dagster, *serve], env=environment, check=False).returncode
     except KeyboardInterrupt:

@@ -13,15 +13,22 @@ from ctr_assets.resources import ProjectResource
 STEPS = (inputs, expression, clustering, statistics, annotation, results)
 
 
-def build_defs(**overrides: Any) -> dg.Definitions:
-    """Put all definitions together; ``overrides`` replace resources by name."""
-    project = ProjectResource()
+def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
+    """Put all definitions together.
+
+    Parameters
+    ----------
+    folder
+        Project folder; by default the one that ``CTR_PROJECT`` names, else the current one.
+    overrides
+        Resources by name, in place of ours.
+    """
     resources: dict[str, Any] = {
-        "project": project,
-        "tables": StoredTables(project=project),
-        "arrays": StoredArrays(project=project),
-        "expression": StoredExpression(project=project),
-        "anndata_files": StoredAnnData(project=project),
+        "project": ProjectResource(folder=folder),
+        "tables": StoredTables(folder=folder),
+        "arrays": StoredArrays(folder=folder),
+        "expression": StoredExpression(folder=folder),
+        "anndata_files": StoredAnnData(folder=folder),
     }
     return dg.Definitions(
         assets=[asset for module in STEPS for asset in module.ASSETS],

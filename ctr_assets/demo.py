@@ -79,7 +79,9 @@ def blood_sample() -> "AnnData":
     if not path.exists():
         raise InputError(str(path), [Fault("this release of scanpy does not ship the sample")])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Moving element from", FutureWarning)  # an old file
+        # the file is of an older release of anndata, and is all the same whole
+        warnings.simplefilter("ignore", anndata.OldFormatWarning)
+        warnings.filterwarnings("ignore", "Moving element from", FutureWarning)
         stored = anndata.read_h5ad(path)
     adata = stored.raw.to_adata()
     for name in (*adata.obsm.keys(),):

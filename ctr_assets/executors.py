@@ -26,7 +26,18 @@ def chosen_executor() -> dg.ExecutorDefinition:
     if name == "in_process":
         return dg.in_process_executor
     if name == "multiprocess":
-        preload = ["ctr_assets.definitions", "anndata", "pyarrow.parquet"]
+        preload = [
+            "ctr_assets.definitions",
+            "anndata",
+            "pyarrow.parquet",
+            # opening the instance costs 1.7 s in each child unless its storage is loaded
+            "alembic.command",
+            "dagster._core.storage.event_log",
+            "dagster._core.storage.root",
+            "dagster._core.storage.runs",
+            "dagster._core.storage.schedules",
+            "sqlalchemy.dialects.sqlite",
+        ]
         return dg.multiprocess_executor.configured(
             {"start_method": {"forkserver": {"preload_modules": preload}}, "max_concurrent": 2}
         )

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
+from pydantic import Field
 from upath import UPath
 
-from ctr_assets.resources import ProjectResource
+from ctr_assets.project import project_at
 from ctr_engine.expression import ExpressionView
 from ctr_engine.io.atomic import whole_file
 from ctr_engine.io.expression import ExpressionFile, write_expression
@@ -129,41 +130,38 @@ def _require(path: UPath) -> None:
         raise FileNotFoundError(2, "no such file", str(path))
 
 
-class StoredTables(dg.ConfigurableIOManagerFactory):
+class _InProject(dg.ConfigurableIOManagerFactory):
+    folder: str | None = Field(
+        None, description="Project folder; by default CTR_PROJECT, else the current folder."
+    )
+
+    def storage(self) -> UPath:
+        return UPath(project_at(self.folder).storage)
+
+
+class StoredTables(_InProject):
     """Parquet tables in the project's storage."""
 
-    project: ProjectResource
-
     def create_io_manager(self, context: dg.InitResourceContext) -> TableFiles:
-        """Open the storage."""
-        return TableFiles(UPath(self.project.open().storage))
+        return TableFiles(self.storage())
 
 
-class StoredExpression(dg.ConfigurableIOManagerFactory):
+class StoredExpression(_InProject):
     """The input of Stage H in the project's storage."""
 
-    project: ProjectResource
-
     def create_io_manager(self, context: dg.InitResourceContext) -> ExpressionFiles:
-        """Open the storage."""
-        return ExpressionFiles(UPath(self.project.open().storage))
+        return ExpressionFiles(self.storage())
 
 
-class StoredAnnData(dg.ConfigurableIOManagerFactory):
+class StoredAnnData(_InProject):
     """Finished AnnData files in the project's storage."""
 
-    project: ProjectResource
-
     def create_io_manager(self, context: dg.InitResourceContext) -> AnnDataFiles:
-        """Open the storage."""
-        return AnnDataFiles(UPath(self.project.open().storage))
+        return AnnDataFiles(self.storage())
 
 
-class StoredArrays(dg.ConfigurableIOManagerFactory):
+class StoredArrays(_InProject):
     """Arrays and graphs in the project's storage."""
 
-    project: ProjectResource
-
     def create_io_manager(self, context: dg.InitResourceContext) -> ArrayFiles:
-        """Open the storage."""
-        return ArrayFiles(UPath(self.project.open().storage))
+        return ArrayFiles(self.storage())

@@ -3,14 +3,12 @@
 import dagster as dg
 
 from ctr_assets.assets import GROUP
-from ctr_assets.partitions import PARTITIONS
 
 ANNOTATE_PARTITION = "annotate_partition"
 
 annotate_partition = dg.define_asset_job(
     ANNOTATE_PARTITION,
     selection=dg.AssetSelection.groups(GROUP),
-    partitions_def=PARTITIONS,
     description="Everything of one sample, from its file to the label of each cell.",
 )
 

@@ -75,11 +75,6 @@ def column_lineage(sources: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     return {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
 
 
-def parameters(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Show the parameters that this step depends on."""
-    return {"parameters": dg.MetadataValue.json(dict(params))}
-
-
 def picture(draw: Callable[[], "Figure"]) -> dict[str, Any]:
     """Draw a figure and embed it, coarser where it would be large."""
     figure = draw()

@@ -103,12 +103,12 @@ def load_project(folder: Path) -> Project:
     return Project(folder.resolve(), validated(ProjectConfig, document, document.value or {}))
 
 
-def current_project() -> Project:
-    """Open the project that ``CTR_PROJECT`` names, else that of the current folder.
+def project_at(folder: str | None) -> Project:
+    """Open a project: the folder given, else what ``CTR_PROJECT`` names, else the current folder.
 
     Raises
     ------
     ConfigError
         If there is none.
     """
-    return load_project(Path(os.environ.get(PROJECT_VARIABLE) or Path.cwd()))
+    return load_project(Path(folder or os.environ.get(PROJECT_VARIABLE) or Path.cwd()))

@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from ctr_assets.partitions import Partition
-from ctr_assets.project import Project, current_project
+from ctr_assets.project import Project, project_at
 from ctr_engine.errors import Fault, MarkerMapError
 from ctr_engine.io.atomic import whole_file
 from ctr_engine.io.samples import read_marker_map
@@ -17,11 +18,15 @@ MARKER_MAP_VERSIONS = "marker_map_versions"
 
 
 class ProjectResource(dg.ConfigurableResource):
-    """The project folder, read when it is first needed, so that definitions load without one."""
+    """The project folder, read when it is needed, so that definitions load without one."""
+
+    folder: str | None = Field(
+        None, description="Project folder; by default CTR_PROJECT, else the current folder."
+    )
 
     def open(self) -> Project:
         """Read ``ctr.yaml``."""
-        return current_project()
+        return project_at(self.folder)
 
     def params(self, partition: Partition) -> AnalysisParams:
         """Parameters of a partition."""

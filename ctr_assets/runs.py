@@ -1,6 +1,5 @@
 """Runs of one partition from Python: the same jobs, records and checks as a click in the UI."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,10 @@ import dagster as dg
 from ctr_assets.assets.inputs import VERSIONS, observe
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import PARTITIONS, Partition
-from ctr_assets.project import PROJECT_VARIABLE, Project
+from ctr_assets.project import Project
+
+REPOSITORY_TAG, REPOSITORY = ".dagster/repository", "__repository__@ctr"
+"""Without this tag a run from Python is missing from the page of its job."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,7 @@ class Outcome:
 
 @contextmanager
 def project_instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    """Open the Dagster instance of a project; the process works on this project from then on."""
-    os.environ[PROJECT_VARIABLE] = str(project.root)
-    os.environ["DAGSTER_HOME"] = str(project.dagster_home)
+    """Open the Dagster instance of a project."""
     with dg.DagsterInstance.from_config(str(project.dagster_home)) as instance:
         yield instance
 
@@ -65,11 +65,11 @@ def run_job(
 
     for name in VERSIONS:
         observe(instance, project, partition, name)
-    job = build_defs().resolve_job_def(job_name).with_hooks({report})
+    job = build_defs(str(project.root)).resolve_job_def(job_name).with_hooks({report})
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition.key,
-        tags=partition.tags,
+        tags=partition.tags | {REPOSITORY_TAG: REPOSITORY},
         run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         raise_on_error=False,
     )
@@ -78,6 +78,8 @@ def run_job(
         for event in result.all_events
         if event.is_step_failure
     ]
+    if not (result.success or faults):
+        faults = [event.message or "" for event in result.all_events if event.is_failure]
     return Outcome(partition, result.run_id, result.success, tuple(faults))
 
 

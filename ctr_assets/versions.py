@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -74,13 +73,13 @@ def data_version(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
     params: Mapping[str, Any],
-    known: Mapping[str, str] = MappingProxyType({}),
+    inputs: Mapping[str, str],
 ) -> dg.DataVersion:
     """Version of what ``context`` is about to store under ``key``."""
     parts = {
         "asset": key.to_user_string(),
         "code": context.assets_def.specs_by_key[key].code_version,
         "params": dict(params),
-        "inputs": input_versions(context, key, known),
+        "inputs": dict(inputs),
     }
     return dg.DataVersion(digest(parts))

@@ -39,13 +39,13 @@ class SimulationParams(Params):
 
     n_cells: Annotated[Count, Field(ge=3)] = Field(2_000, description="Cells.")
     noise: Annotated[Real, Field(ge=0)] = Field(
-        0.5, description="SD of an intensity within a type. Arcsinh units."
+        0.9, description="SD of an intensity within a type. Arcsinh units."
     )
     spill_over: Fraction = Field(
-        0.1, description="Share of a cell's signal that comes from its neighbours."
+        0.25, description="Share of a cell's signal that comes from its neighbours."
     )
     gain_sd: Annotated[Real, Field(ge=0)] = Field(
-        0.08, description="SD of the gain of a marker between samples."
+        0.15, description="SD of the gain of a marker between samples."
     )
     random_state: Annotated[Count, Field(ge=0)] = Field(0, description="Seed.")
 

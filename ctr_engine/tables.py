@@ -370,6 +370,6 @@ def _dtype(field: arrow.Field) -> Any:
 def _failures(model: type[Model], cases: pd.DataFrame) -> str:
     lines = [f"The table {model.__name__} does not have its declared schema:"]
     for (name, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
-        shown = ", ".join(map(repr, group["failure_case"].head(3)))
+        shown = ", ".join(repr(case)[:60] for case in group["failure_case"].head(3))
         lines.append(f"  column {name}, {check}: {len(group)} rows, such as {shown}")
     return "\n".join(lines)

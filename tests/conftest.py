@@ -4,9 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
-settings.register_profile("ctr", deadline=None, max_examples=20, derandomize=True)
+settings.register_profile(
+    "ctr",
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)
 settings.load_profile("ctr")
 
 

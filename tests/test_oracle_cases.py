@@ -134,7 +134,7 @@ def test_shared_case_gives_the_expected_tables_when_differential_expression_is_g
     scores = score(case.statistics, lookup, resolved, case.params)
     decisions = decide(
         case.view,
-        clusters_table(case.view, case.clusters),
+        clusters_table(case.view.cell_ids.tolist(), case.clusters),
         case.statistics,
         lookup,
         scores.marker_scores,

@@ -110,8 +110,10 @@ def test_an_unknown_name_gets_the_nearest_known_one():
 
 def test_an_unknown_name_that_is_near_nothing_gets_all_known_ones():
     assert words({"zzz": 1}) == [
-        "zzz: unknown key 'zzz'. Known: count, coverage, enrichment, gap, inner, positive, real, "
-        "rules, share."
+        (
+            "zzz: unknown key 'zzz'. Known: count, coverage, enrichment, gap, inner, positive, "
+            "real, rules, share."
+        )
     ]
 
 

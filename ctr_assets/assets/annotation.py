@@ -9,14 +9,15 @@ import pandas as pd
 from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_outs
 from ctr_assets.assets.inputs import marker_map as marker_map_source
 from ctr_assets.assets.inputs import observe
-from ctr_assets.checks import cells_check, cells_spec, require_passed, schema_check, schema_spec
-from ctr_assets.metadata import Measured, column_lineage, parameters, picture, step, table_metadata
+from ctr_assets.checks import cells_spec, schema_spec
+from ctr_assets.metadata import column_lineage, step
+from ctr_assets.outputs import Basis, materialized, table_output, with_cells, with_metadata
 from ctr_assets.partitions import parse_key
 from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource, kept_marker_map
-from ctr_assets.versions import current_version, data_version
+from ctr_assets.versions import current_version
 from ctr_engine import keys
-from ctr_engine.analysis import annotate_cells, decide, score
+from ctr_engine.analysis import Decisions, annotate_cells, decide, score
 from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.errors import MarkerMapError
 from ctr_engine.io.expression import ExpressionFile
@@ -24,6 +25,7 @@ from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import resolve_map
 from ctr_engine.markers.preflight import PreflightReport, preflight
 from ctr_engine.reporting import figures
+from ctr_engine.reporting.reasons import reasons
 from ctr_engine.tables import (
     Annotations,
     ClusterAnnotations,
@@ -34,6 +36,8 @@ from ctr_engine.tables import (
 )
 
 MAP_HASH = "marker_map_hash"
+CLUSTER_ANNOTATIONS = "cluster_annotations"
+_MOST_REASONS = 200
 
 SCORES = {
     "marker_scores": "One row per cluster and cell type: the score and its parts.",
@@ -107,13 +111,16 @@ def scores(
         statistics = Statistics(reference_values, cluster_statistics)
         found = score(statistics, de_lookup, resolved, params)
         report = preflight(resolved, params.gating_for(marker_map))
-    tables = {
-        "marker_scores": (MarkerScores, found.marker_scores, figures.score_map),
-        "marker_evidence": (MarkerEvidence, found.marker_evidence, figures.markers_on_map),
-    }
+    tables = (
+        ("marker_scores", MarkerScores, found.marker_scores, figures.score_map),
+        ("marker_evidence", MarkerEvidence, found.marker_evidence, figures.markers_on_map),
+    )
+    outputs = {name: table_output(name, *rest, measured) for name, *rest in tables}
     used = params.scoring_for(marker_map).model_dump(mode="json")
-    shared = {**_map_metadata(marker_map, report, warnings), **parameters(used)}
-    yield from _stored(context, tables, used, shared, measured, marker_map.content_hash)
+    basis = Basis(used, {"marker_map": marker_map.content_hash})
+    for name, output in outputs.items():
+        described = with_metadata(output, _map_metadata(marker_map, report, warnings))
+        yield materialized(context, described, basis, name)
 
 
 def _map_metadata(
@@ -144,6 +151,7 @@ def decisions(
     cluster_statistics: pd.DataFrame,
     de_lookup: pd.DataFrame,
     marker_scores: pd.DataFrame,
+    marker_evidence: pd.DataFrame,
     project: ProjectResource,
 ) -> Iterator[dg.MaterializeResult]:
     """Walk every cluster down the map to its label."""
@@ -161,45 +169,45 @@ def decisions(
             resolve_map(marker_map, view.panel),
             params,
         )
-    tables = {
-        "decision_steps": (DecisionSteps, found.decision_steps, figures.failure_counts),
-        "gating_details": (GatingDetails, found.gating_details, figures.gate_shares),
-        "cluster_annotations": (
-            ClusterAnnotations,
-            found.cluster_annotations,
-            figures.label_counts,
-        ),
+    tables = (
+        ("decision_steps", DecisionSteps, found.decision_steps, figures.failure_counts),
+        ("gating_details", GatingDetails, found.gating_details, figures.gate_shares),
+        (CLUSTER_ANNOTATIONS, ClusterAnnotations, found.cluster_annotations, figures.label_counts),
+    )
+    outputs = {name: table_output(name, *rest, measured) for name, *rest in tables}
+    metadata = {
+        MAP_HASH: marker_map.content_hash,
+        "warnings": dg.MetadataValue.json(list(found.warnings)),
     }
-    used = params.gating_for(marker_map).model_dump(mode="json")
-    warnings = dg.MetadataValue.json(list(found.warnings))
-    shared = {MAP_HASH: marker_map.content_hash, "warnings": warnings, **parameters(used)}
-    yield from _stored(context, tables, used, shared, measured, marker_map.content_hash)
+    why = _reasons(found, marker_evidence)
+    outputs[CLUSTER_ANNOTATIONS] = with_metadata(outputs[CLUSTER_ANNOTATIONS], {"reasons": why})
+    basis = Basis(params.gating_for(marker_map).model_dump(mode="json"))
+    for name, output in outputs.items():
+        yield materialized(context, with_metadata(output, metadata), basis, name)
 
 
-def _stored(
-    context: dg.AssetExecutionContext,
-    tables: dict[str, tuple[Any, pd.DataFrame, Any]],
-    used: dict[str, Any],
-    shared: dict[str, Any],
-    measured: Measured,
-    map_hash: str,
-) -> Iterator[dg.MaterializeResult]:
-    """Check all tables of a step, then give each with its metadata."""
-    checks = {name: schema_check(name, model, table) for name, (model, table, _) in tables.items()}
-    require_passed(list(checks.values()))
-    for name, (model, table, draw) in tables.items():
-        yield dg.MaterializeResult(
-            asset_key=name,
-            value=table,
-            data_version=data_version(context, dg.AssetKey(name), used, {"marker_map": map_hash}),
-            metadata={
-                **table_metadata(model, table),
-                **shared,
-                **measured.metadata(),
-                **picture(lambda draw=draw, table=table: draw(table)),
-            },
-            check_results=[checks[name]],
+def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadataValue:
+    """Label and reason of each cluster, as a table that the UI shows."""
+    annotated = found.cluster_annotations
+    why = reasons(
+        {
+            "cluster_annotations": annotated,
+            "decision_steps": found.decision_steps,
+            "marker_evidence": marker_evidence,
+        }
+    )
+    records = [
+        dg.TableRecord(
+            {
+                "cluster": row["cluster_id"],
+                "cells": int(row["n_cells"]),
+                "label": row["assigned_label"],
+                "why": why[row["cluster_id"]],
+            }
         )
+        for row in annotated.head(_MOST_REASONS).to_dict("records")
+    ]
+    return dg.MetadataValue.table(records)
 
 
 @dg.asset(
@@ -216,30 +224,18 @@ def annotations(
     """One row per cell: the label of its cluster."""
     with step() as measured:
         table = annotate_cells(leiden_clusters, cluster_annotations)
-    checks = [
-        schema_check("annotations", Annotations, table),
-        cells_check("annotations", table, leiden_clusters["cell_id"].tolist()),
-    ]
-    require_passed(checks)
     sources = {
         keys.CELL_TYPE: "assigned_label",
         keys.CELL_TYPE_ROOT: "root_label",
         keys.CELL_TYPE_CONFIDENCE: "confidence",
         keys.CELL_TYPE_PATH: "assigned_path",
     }
-    return dg.MaterializeResult(
-        value=table,
-        data_version=data_version(context, context.asset_key, {}),
-        metadata={
-            **table_metadata(Annotations, table),
-            **column_lineage({c: ("cluster_annotations", s) for c, s in sources.items()}),
-            "unassigned_cells": int((table[keys.CELL_TYPE] == keys.UNASSIGNED).sum()),
-            **parameters({}),
-            **measured.metadata(),
-            **picture(lambda: figures.cell_label_counts(table)),
-        },
-        check_results=checks,
-    )
+    lineage = column_lineage({c: (CLUSTER_ANNOTATIONS, s) for c, s in sources.items()})
+    unassigned = int((table[keys.CELL_TYPE] == keys.UNASSIGNED).sum())
+    output = table_output("annotations", Annotations, table, figures.cell_label_counts, measured)
+    output = with_cells(output, "annotations", leiden_clusters["cell_id"].tolist())
+    metadata = {"unassigned_cells": unassigned, **lineage}
+    return materialized(context, with_metadata(output, metadata), Basis({}))
 
 
 ASSETS = [scores, decisions, annotations]

@@ -5,12 +5,12 @@ import os
 import dagster as dg
 
 from ctr_assets.assets import asset_settings, op_settings
-from ctr_assets.checks import cells_check, cells_spec, require_passed, schema_check, schema_spec
+from ctr_assets.checks import cells_spec, schema_spec
 from ctr_assets.io_managers import ArrayFile
-from ctr_assets.metadata import parameters, picture, step, table_metadata
+from ctr_assets.metadata import step
+from ctr_assets.outputs import Basis, Output, materialized, table_output, with_cells, with_metadata
 from ctr_assets.partitions import parse_key
 from ctr_assets.resources import ProjectResource
-from ctr_assets.versions import data_version
 from ctr_engine.analysis import clusters_table
 from ctr_engine.clustering import pipeline
 from ctr_engine.clustering.pca import pca as principal_components
@@ -24,30 +24,17 @@ def n_jobs() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@dg.asset(
-    io_manager_key="arrays",
-    **op_settings(gpu=True),
-    **asset_settings(kinds=("numpy",)),
-)
+@dg.asset(io_manager_key="arrays", **op_settings(gpu=True), **asset_settings(kinds=("numpy",)))
 def pca(
     context: dg.AssetExecutionContext, stage_h_input: ExpressionFile, project: ProjectResource
 ) -> dg.MaterializeResult:
     """Principal components of the scaled expression, one row per cell."""
     with step() as measured:
         params = project.params(parse_key(context.partition_key)).clustering
-        coordinates = principal_components(stage_h_input.read(), params.n_pcs)
-    used = params.model_dump(include={"n_pcs"})
-    return dg.MaterializeResult(
-        value=coordinates,
-        data_version=data_version(context, context.asset_key, used),
-        metadata={
-            "dagster/row_count": len(coordinates),
-            "components": coordinates.shape[1],
-            **parameters(used),
-            **measured.metadata(),
-            **picture(lambda: figures.component_map(coordinates)),
-        },
-    )
+        found = principal_components(stage_h_input.read(), params.n_pcs)
+    metadata = {"dagster/row_count": len(found), "components": found.shape[1]}
+    output = Output(found, lambda: figures.component_map(found), measured, metadata)
+    return materialized(context, output, Basis(params.model_dump(include={"n_pcs"})))
 
 
 @dg.asset(
@@ -62,18 +49,9 @@ def knn_graph(
     with step() as measured:
         params = project.params(parse_key(context.partition_key)).clustering
         graph = pipeline.knn_graph(pca.read(), params, n_jobs=n_jobs())
-    used = params.model_dump(include={"n_neighbors"})
-    return dg.MaterializeResult(
-        value=graph,
-        data_version=data_version(context, context.asset_key, used),
-        metadata={
-            "dagster/row_count": graph.shape[0],
-            "edges": graph.nnz // 2,
-            **parameters(used),
-            **measured.metadata(),
-            **picture(lambda: figures.neighbour_counts(graph)),
-        },
-    )
+    metadata = {"dagster/row_count": graph.shape[0], "edges": graph.nnz // 2}
+    output = Output(graph, lambda: figures.neighbour_counts(graph), measured, metadata)
+    return materialized(context, output, Basis(params.model_dump(include={"n_neighbors"})))
 
 
 @dg.asset(
@@ -93,25 +71,11 @@ def leiden_clusters(
         params = project.params(parse_key(context.partition_key)).clustering
         cells = stage_h_input.cell_ids()
         table = clusters_table(cells, pipeline.leiden(knn_graph.read_graph(), params))
-    checks = [
-        schema_check("leiden_clusters", Clusters, table),
-        cells_check("leiden_clusters", table, cells),
-    ]
-    require_passed(checks)
-    used = params.model_dump(include={"resolution", "random_state"})
-    return dg.MaterializeResult(
-        value=table,
-        data_version=data_version(context, context.asset_key, used),
-        metadata={
-            **table_metadata(Clusters, table),
-            "clusters": int(table["cluster_id"].nunique()),
-            "repeatable": True,
-            **parameters(used),
-            **measured.metadata(),
-            **picture(lambda: figures.cluster_sizes(table)),
-        },
-        check_results=checks,
-    )
+    output = table_output("leiden_clusters", Clusters, table, figures.cluster_sizes, measured)
+    metadata = {"clusters": int(table["cluster_id"].nunique()), "repeatable": True}
+    output = with_metadata(with_cells(output, "leiden_clusters", cells), metadata)
+    basis = Basis(params.model_dump(include={"resolution", "random_state"}))
+    return materialized(context, output, basis)
 
 
 ASSETS = [pca, knn_graph, leiden_clusters]

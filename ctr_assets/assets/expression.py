@@ -4,10 +4,10 @@ import dagster as dg
 
 from ctr_assets.assets import asset_settings, op_settings
 from ctr_assets.assets.inputs import observe, sample
-from ctr_assets.metadata import parameters, picture, step
+from ctr_assets.metadata import step
+from ctr_assets.outputs import Basis, Output, materialized
 from ctr_assets.partitions import parse_key
 from ctr_assets.resources import ProjectResource
-from ctr_assets.versions import data_version
 from ctr_engine.expression import read_expression
 from ctr_engine.io.samples import read_sample
 from ctr_engine.reporting import figures
@@ -31,23 +31,18 @@ def stage_h_input(
         view = read_expression(read_sample(path), params, str(path))
     for warning in view.warnings:
         context.log.warning(warning)
-    used = params.model_dump(mode="json")
-    return dg.MaterializeResult(
-        value=view,
-        data_version=data_version(context, context.asset_key, used, {"sample": version}),
-        metadata={
-            "dagster/row_count": view.n_cells,
-            "markers": view.n_markers,
-            "technical_markers": dg.MetadataValue.json(list(view.panel.technical)),
-            "dropped_markers": dg.MetadataValue.json(list(view.panel.dropped)),
-            "layer": view.layer,
-            "sample_sha256": version,
-            "warnings": dg.MetadataValue.json(list(view.warnings)),
-            **parameters(used),
-            **measured.metadata(),
-            **picture(lambda: figures.expression_ranges(view)),
-        },
-    )
+    metadata = {
+        "dagster/row_count": view.n_cells,
+        "markers": view.n_markers,
+        "technical_markers": dg.MetadataValue.json(list(view.panel.technical)),
+        "dropped_markers": dg.MetadataValue.json(list(view.panel.dropped)),
+        "layer": view.layer,
+        "sample_sha256": version,
+        "warnings": dg.MetadataValue.json(list(view.warnings)),
+    }
+    output = Output(view, lambda: figures.expression_ranges(view), measured, metadata)
+    basis = Basis(params.model_dump(mode="json"), {"sample": version})
+    return materialized(context, output, basis)
 
 
 ASSETS = [stage_h_input]

@@ -36,7 +36,8 @@ def _observed(
             versions[key] = VERSIONS[name](project, parse_key(key))
         except CtrError as error:
             context.log.warning(f"{name} of {key} keeps its last version: {error}")
-    return dg.DataVersionsByPartition(versions)
+    with accepted():  # as observable source assets
+        return dg.DataVersionsByPartition(versions)
 
 
 def _observable(name: str, text: str) -> dg.SourceAsset:

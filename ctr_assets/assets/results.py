@@ -1,15 +1,17 @@
 """What people take home; not on the path to the labels."""
 
+from functools import partial
+
 import dagster as dg
 import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings
 from ctr_assets.assets.annotation import MAP_HASH, scored_map
 from ctr_assets.io_managers import ArrayFile
-from ctr_assets.metadata import parameters, picture, step
+from ctr_assets.metadata import step
+from ctr_assets.outputs import Basis, Output, materialized
 from ctr_assets.partitions import parse_key
 from ctr_assets.resources import ProjectResource
-from ctr_assets.versions import data_version
 from ctr_engine.analysis import attach
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.io.samples import read_sample
@@ -44,17 +46,16 @@ def coarse_clusters(
             marker_map=marker_map,
             coordinates=pca.read(),
         )
-    return dg.MaterializeResult(
-        value=result,
-        data_version=data_version(context, context.asset_key, {}),
-        metadata={
-            "dagster/row_count": result.n_obs,
-            "obs_columns": dg.MetadataValue.json([str(name) for name in result.obs.columns]),
-            MAP_HASH: marker_map.content_hash,
-            **parameters({}),
-            **measured.metadata(),
-            **picture(lambda: figures.cell_label_counts(annotations)),
-        },
+    metadata = {
+        "dagster/row_count": result.n_obs,
+        "obs_columns": dg.MetadataValue.json([str(name) for name in result.obs.columns]),
+        MAP_HASH: marker_map.content_hash,
+    }
+
+    return materialized(
+        context,
+        Output(result, partial(figures.cell_label_counts, annotations), measured, metadata),
+        Basis({}),
     )
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_outs
 from ctr_assets.assets.clustering import n_jobs
-from ctr_assets.checks import require_passed, schema_check, schema_spec
-from ctr_assets.metadata import column_lineage, parameters, picture, step, table_metadata
+from ctr_assets.checks import schema_spec
+from ctr_assets.metadata import column_lineage, step
+from ctr_assets.outputs import Basis, materialized, table_output, with_metadata
 from ctr_assets.partitions import parse_key
 from ctr_assets.resources import ProjectResource
-from ctr_assets.versions import data_version
 from ctr_engine import de
 from ctr_engine.cluster_statistics import Statistics, StatisticsParams
 from ctr_engine.cluster_statistics import cluster_statistics as summarise
@@ -41,26 +41,14 @@ def statistics(
         params = project.params(parse_key(context.partition_key)).effective_scoring
         clusters = leiden_clusters["cluster_id"].tolist()
         found = summarise(stage_h_input.read(), clusters, params, n_jobs=n_jobs())
-    used = params.model_dump(include=set(StatisticsParams.model_fields))
-    tables = {
-        "reference_values": (ReferenceValues, found.reference, figures.thresholds),
-        "cluster_statistics": (ClusterStatistics, found.clusters, figures.enrichment_map),
-    }
-    checks = {name: schema_check(name, model, table) for name, (model, table, _) in tables.items()}
-    require_passed(list(checks.values()))
-    for name, (model, table, draw) in tables.items():
-        yield dg.MaterializeResult(
-            asset_key=name,
-            value=table,
-            data_version=data_version(context, dg.AssetKey(name), used),
-            metadata={
-                **table_metadata(model, table),
-                **parameters(used),
-                **measured.metadata(),
-                **picture(lambda draw=draw, table=table: draw(table)),
-            },
-            check_results=[checks[name]],
-        )
+    basis = Basis(params.model_dump(include=set(StatisticsParams.model_fields)))
+    tables = (
+        ("reference_values", ReferenceValues, found.reference, figures.thresholds),
+        ("cluster_statistics", ClusterStatistics, found.clusters, figures.enrichment_map),
+    )
+    outputs = {name: table_output(name, *rest, measured) for name, *rest in tables}
+    for name, output in outputs.items():
+        yield materialized(context, output, basis, name)
 
 
 @dg.asset(
@@ -79,22 +67,11 @@ def de_lookup(
     with step() as measured:
         params = project.params(parse_key(context.partition_key)).effective_scoring
         table = de.de_lookup(Statistics(reference_values, cluster_statistics), params)
-    checks = [schema_check("de_lookup", DELookup, table)]
-    require_passed(checks)
-    used = params.model_dump(include=set(de.DEParams.model_fields))
     sources = {"wilcoxon_score": "rank_sum", "mean_difference": "mean", "cluster_id": "cluster_id"}
-    return dg.MaterializeResult(
-        value=table,
-        data_version=data_version(context, context.asset_key, used),
-        metadata={
-            **table_metadata(DELookup, table),
-            **column_lineage({c: ("cluster_statistics", s) for c, s in sources.items()}),
-            **parameters(used),
-            **measured.metadata(),
-            **picture(lambda: figures.wilcoxon_map(table)),
-        },
-        check_results=checks,
-    )
+    lineage = column_lineage({c: ("cluster_statistics", s) for c, s in sources.items()})
+    output = table_output("de_lookup", DELookup, table, figures.wilcoxon_map, measured)
+    basis = Basis(params.model_dump(include=set(de.DEParams.model_fields)))
+    return materialized(context, with_metadata(output, lineage), basis)
 
 
 ASSETS = [statistics, de_lookup]

@@ -175,8 +175,10 @@ def test_all_faults_of_level_defaults_are_reported_together():
         ("level_defaults.1.min_gap", "min_gap of level 1 is given twice, as 0.4 and as 0.3"),
         (
             "level_defaults.1.max_ambiguity",
-            "is not a threshold per level; those are min_coverage, min_pos_frac, min_enrichment, "
-            "min_gap, min_frac_markers_on",
+            (
+                "is not a threshold per level; those are min_coverage, min_pos_frac, "
+                "min_enrichment, min_gap, min_frac_markers_on"
+            ),
         ),
     ]
 

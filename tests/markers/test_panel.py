@@ -202,9 +202,13 @@ def test_all_faults_of_a_map_on_a_panel_are_raised_together():
         on_panel(raw, "VIM", "LCA", "PTPRC")
     assert str(caught.value).split("\n") == [
         "map.json on the panel: 3 faults",
-        "  A: 'CD45' fits 'LCA' and 'PTPRC' of the panel equally well (builtin_alias); "
-        "write the column's name",
+        (
+            "  A: 'CD45' fits 'LCA' and 'PTPRC' of the panel equally well (builtin_alias); "
+            "write the column's name"
+        ),
         "  A: 'VIM' and 'vim.' are the same column 'VIM' of the panel; keep one",
-        "  B / C: 'CD-45' fits 'LCA' and 'PTPRC' of the panel equally well (builtin_alias); "
-        "write the column's name",
+        (
+            "  B / C: 'CD-45' fits 'LCA' and 'PTPRC' of the panel equally well (builtin_alias); "
+            "write the column's name"
+        ),
     ]

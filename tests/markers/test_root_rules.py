@@ -40,8 +40,10 @@ def test_a_required_marker_that_is_absent_keeps_the_rule_and_is_a_warning(marker
     found = rules(root_hard_requirements={"Stroma": {"marker": marker, "min_enrichment": 0.0}})
     assert found.requirements[2].position is None
     assert found.warnings == (
-        f"Root 'Stroma' requires the marker '{marker}', which is {status} on this panel: every "
-        "cluster is refused there. Drop the requirement or add an alias.",
+        (
+            f"Root 'Stroma' requires the marker '{marker}', which is {status} on this panel: every "
+            "cluster is refused there. Drop the requirement or add an alias."
+        ),
     )
 
 

@@ -1,0 +1,94 @@
+"""How every asset hands over what it made: checked, with its version and its metadata."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pandas as pd
+
+from ctr_assets.checks import cells_check, require_passed, schema_check
+from ctr_assets.metadata import Measured, picture, table_metadata
+from ctr_assets.versions import data_version, input_versions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a step made: the value, its picture, what it says about itself, and its checks."""
+
+    value: Any
+    draw: Callable[[], "Figure"]
+    measured: Measured
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    checks: Sequence[dg.AssetCheckResult] = ()
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an output depends on beside its code: parameters, and inputs that may change meanwhile.
+
+    ``known`` has the versions that the step really read, by the name of the input.
+    """
+
+    params: Mapping[str, Any]
+    known: Mapping[str, str] = field(default_factory=dict)
+
+
+def table_output(
+    name: str,
+    model: Any,
+    table: pd.DataFrame,
+    draw: Callable[[pd.DataFrame], "Figure"],
+    measured: Measured,
+) -> Output:
+    """Make the output of a table, with its schema check."""
+    return Output(
+        value=table,
+        draw=lambda: draw(table),
+        measured=measured,
+        metadata=table_metadata(model, table),
+        checks=[schema_check(name, model, table)],
+    )
+
+
+def with_cells(output: Output, name: str, expected: Sequence[str]) -> Output:
+    """Add the check that the table has each expected cell exactly once."""
+    checks = [*output.checks, cells_check(name, output.value, expected)]
+    return Output(output.value, output.draw, output.measured, output.metadata, checks)
+
+
+def with_metadata(output: Output, metadata: Mapping[str, Any]) -> Output:
+    """Let an output say more about itself."""
+    merged = {**output.metadata, **metadata}
+    return Output(output.value, output.draw, output.measured, merged, output.checks)
+
+
+def materialized(
+    context: dg.AssetExecutionContext, output: Output, basis: Basis, name: str | None = None
+) -> dg.MaterializeResult:
+    """Hand an output over; ``name`` says which asset, where a step makes several.
+
+    Raises
+    ------
+    dagster.Failure
+        If a check did not pass; nothing is stored then.
+    """
+    require_passed(output.checks)
+    key = context.asset_key if name is None else dg.AssetKey(name)
+    inputs = input_versions(context, key, basis.known)
+    return dg.MaterializeResult(
+        asset_key=key,
+        value=output.value,
+        data_version=data_version(context, key, basis.params, inputs),
+        metadata={
+            **picture(output.draw),
+            **output.metadata,
+            **output.measured.metadata(),
+            "parameters": dg.MetadataValue.json(dict(basis.params)),
+            "input_data_versions": dg.MetadataValue.json(inputs),
+        },
+        check_results=list(output.checks),
+    )
