@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from ctr_assets.assets.inputs import VERSIONS, observe
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import PARTITIONS, Partition
 from ctr_assets.project import Project
@@ -46,25 +45,18 @@ def run_job(
     job_name: str,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Observe the inputs of a partition and run a job on it, in this process.
+    """Run a job on a partition, in this process; its steps observe their inputs themselves.
 
     Parameters
     ----------
     on_step
         Called with the name of each step when it has succeeded.
-
-    Raises
-    ------
-    CtrError
-        If the sample or the marker map cannot be read.
     """
 
     @dg.success_hook
     def report(context: dg.HookContext) -> None:
         on_step(context.op.name)
 
-    for name in VERSIONS:
-        observe(instance, project, partition, name)
     job = build_defs(str(project.root)).resolve_job_def(job_name).with_hooks({report})
     result = job.execute_in_process(
         instance=instance,

@@ -79,8 +79,9 @@ for _tag, _pattern, _first in (
 
 
 def _read_yaml(text: str, document: Document) -> None:
-    loader = _Yaml12Loader(text)
+    loader = None
     try:
+        loader = _Yaml12Loader(text)
         node = loader.get_single_node()
         budget = iter(range(_MAX_VALUES))
         document.value = None if node is None else _yaml_value(node, (), document, loader, budget)
@@ -91,7 +92,8 @@ def _read_yaml(text: str, document: Document) -> None:
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(document.source, [Fault(f"is not valid YAML: {error}")]) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _yaml_value(
@@ -104,6 +106,9 @@ def _yaml_value(
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                fault = Fault("a key is a list or a table", line=key_node.start_mark.line + 1)
+                raise ConfigError(document.source, [fault])
             key = str(key_node.value)
             inner = (*place, key)
             _note_key(document, mapping, inner, key_node.start_mark.line + 1)
@@ -114,6 +119,11 @@ def _yaml_value(
             _yaml_value(item, (*place, i), document, loader, budget)
             for i, item in enumerate(node.value)
         ]
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    implied = loader.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+    if node.tag not in (implied, "tag:yaml.org,2002:str"):
+        fault = Fault(f"the tag {node.tag!r} is not read", line=node.start_mark.line + 1)
+        raise ConfigError(document.source, [fault])
     return loader.construct_object(node)
 
 

@@ -1,5 +1,6 @@
 """The base of all parameter models, and their errors in words."""
 
+import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
@@ -11,8 +12,14 @@ from ctr_engine.errors import Fault
 Real = Annotated[float, Strict()]
 """A number. Text and truth values are refused, so that ``"0.5"`` is not read as 0.5 by accident."""
 
+Switch = Annotated[bool, Strict()]
+"""True or false. ``"no"`` is refused, for it is text in JSON and in YAML 1.2."""
+
 Count = Annotated[int, Strict()]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1)]
+
+
+_LEVEL = re.compile("0|[1-9][0-9]*")
 
 
 def _levels(value: object) -> object:
@@ -20,7 +27,7 @@ def _levels(value: object) -> object:
     if not isinstance(value, Mapping):
         msg = f'is given per level, such as {{"0": {value}}}, not as one value'
         raise ValueError(msg)
-    bad = [key for key in value if not (isinstance(key, int) or str(key).isdecimal())]
+    bad = [key for key in value if not (isinstance(key, int) or _LEVEL.fullmatch(str(key)))]
     if bad:
         msg = f"{bad[0]!r} is no level; levels are whole numbers, 0 for the roots"
         raise ValueError(msg)

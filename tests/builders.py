@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ import scipy.sparse as sp
 from ctr_engine.analysis import AnalysisParams, Annotation, annotate
 from ctr_engine.cluster_statistics import Statistics, StatisticsParams, cluster_statistics
 from ctr_engine.expression import ExpressionView
+from ctr_engine.gating.descend import (
+    Walk,
+    assignment,
+    decision_steps,
+    gating_details,
+    walk_clusters,
+)
+from ctr_engine.gating.gate import GateResults, evaluate_gates
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import Panel, ResolvedMap, resolve_map
 from ctr_engine.markers.parse import parse_marker_map
+from ctr_engine.markers.root_rules import resolve_root_rules
+from ctr_engine.scoring import Evidence, marker_scores
 
 ORACLE_KEYS = {
     "reference_values": ["marker"],
@@ -85,6 +96,75 @@ def annotated(
     """Everything from given clusters to labels."""
     model = AnalysisParams.model_validate(params)
     return annotate(view, marker_map(content), model, clusters=ids, n_jobs=n_jobs)
+
+
+def evidence_of(
+    enrichment: Sequence[float],
+    positive: Sequence[float],
+    *,
+    bonus: Sequence[float] | None = None,
+    on: Sequence[bool] | None = None,
+    panel: Sequence[str] = "ABCD",
+) -> Evidence:
+    """Evidence of one cluster of three cells, from values per marker of the panel."""
+    n = len(panel)
+    view = expression(np.arange(3 * n).reshape(3, n), list(panel))
+    return Evidence(
+        cluster_statistics(view, clusters("000"), StatisticsParams()),
+        np.array([enrichment], dtype=float),
+        np.array([positive], dtype=float),
+        np.full((1, n), np.nan),
+        np.array([[0.0] * n if bonus is None else bonus]),
+        np.ones(n, dtype=np.int64),
+        np.array([[False] * n if on is None else on]),
+    )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Gates and walk of one cluster."""
+
+    resolved: ResolvedMap
+    results: GateResults
+    walk: Walk
+    steps: pd.DataFrame
+    details: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    def step(self, path: str) -> dict[str, Any]:
+        """Row of a cell type in ``decision_steps``."""
+        return row(self.steps, child_path=path)
+
+    def gate(self, path: str, gate: str) -> dict[str, Any]:
+        """Row of a gate of a cell type in ``gating_details``."""
+        return row(self.details, path=path, gate=gate)
+
+    def assigned(self) -> dict[str, Any]:
+        """What the walk ends at."""
+        return {
+            key: plain(v) for key, v in assignment(self.walk, self.resolved, self.results).items()
+        }
+
+
+def judged(
+    content: Mapping[str, Any], found: Evidence, *, profile: str = "reference", **gating: Any
+) -> Judged:
+    """Walk one cluster whose evidence was set by hand."""
+    params = AnalysisParams.model_validate({"profile": profile, "gating": gating})
+    on_panel = resolved(content, found.statistics.markers)
+    limits = params.gating_for(on_panel.marker_map)
+    scores = marker_scores(found, on_panel, params.scoring_for(on_panel.marker_map))
+    rules = resolve_root_rules(on_panel, limits)
+    results = evaluate_gates(found, scores, on_panel, limits, rules)
+    walks = walk_clusters(results, on_panel, limits)
+    return Judged(
+        on_panel,
+        results,
+        walks[0],
+        decision_steps(walks, found, scores, results, on_panel),
+        gating_details(walks, found, results, on_panel),
+        rules.warnings,
+    )
 
 
 def column(table: pd.DataFrame, name: str, *keys: str) -> dict[Any, Any]:

@@ -509,3 +509,62 @@ def test_random_cases_hold_every_feature_in_a_good_share():
         if counts[name] < (RARE[name] if name in RARE else OFTEN)
     }
     assert not few, f"too few of {len(SEEDS)} cases: {few}"
+
+
+# ---------------------------------------------------------------------- properties of the whole
+
+PROPERTY_SEEDS = (2, 5, 11, 17)
+
+
+def _all_tables(case: dict[str, Any], **changes: Any) -> dict[str, pd.DataFrame]:
+    given = {**case, **{k: v for k, v in changes.items() if k in case}}
+    rest = {k: v for k, v in changes.items() if k not in case}
+    view = expression(given["expression"], given["markers"], sparse=rest.pop("sparse", None))
+    options = {name: given[name] for name in ("profile", "scoring", "gating")}
+    result = annotated(view, given["marker_map"], given["clusters"], **options, **rest)
+    return {name: table for name, table in result.tables.items() if name != "annotations"}
+
+
+def _assert_same(first: dict[str, pd.DataFrame], second: dict[str, pd.DataFrame]) -> None:
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table, second[name], check_exact=True, obj=name)
+
+
+@pytest.mark.parametrize("seed", PROPERTY_SEEDS)
+def test_the_order_of_the_cells_threads_and_sparse_storage_change_nothing(seed: int):
+    case, _ = _random_case(seed)
+    first = _all_tables(case)
+    order = np.random.default_rng(seed).permutation(len(case["clusters"]))
+    cells = [case["expression"][i] for i in order]
+    ids = [case["clusters"][i] for i in order]
+    _assert_same(first, _all_tables(case, expression=cells, clusters=ids))
+    _assert_same(first, _all_tables(case, n_jobs=4))
+    for kind in (sp.csr_matrix, sp.csc_matrix):
+        _assert_same(first, _all_tables(case, sparse=kind))
+
+
+@pytest.mark.parametrize("seed", PROPERTY_SEEDS)
+def test_other_names_of_the_clusters_in_the_same_order_only_rename_the_rows(seed: int):
+    case, _ = _random_case(seed)
+    names = {name: f"{i}:9" for i, name in enumerate(("0", "1", "2", "3", "3:1", "7", "10"))}
+    first = _all_tables(case)
+    second = _all_tables(case, clusters=[names[name] for name in case["clusters"]])
+    for table in first.values():
+        if "cluster_id" in table:
+            table["cluster_id"] = table["cluster_id"].map(names).astype(table["cluster_id"].dtype)
+    _assert_same(first, second)
+
+
+@pytest.mark.parametrize("seed", PROPERTY_SEEDS)
+def test_a_further_marker_in_other_units_leaves_the_enrichment_of_the_others_alone(seed: int):
+    case, _ = _random_case(seed)
+    wider = [[*cell, 4 * cell[0]] for cell in case["expression"]]
+    first = _all_tables(case)["cluster_statistics"]
+    second = _all_tables(case, expression=wider, markers=[*case["markers"], "Copy"])
+    table = second["cluster_statistics"]
+    others = table[table["marker"] != "Copy"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, others, check_exact=True)
+    same = ["enrichment", "positive_fraction", "rank_sum"]
+    copy = table.loc[table["marker"] == "Copy", same].reset_index(drop=True)
+    original = first.loc[first["marker"] == case["markers"][0], same].reset_index(drop=True)
+    pd.testing.assert_frame_equal(copy, original, check_exact=True)

@@ -137,6 +137,10 @@ def test_all_faults_are_given_each_with_its_line():
     assert [(fault.line, fault.where) for fault in found] == [(4, "share"), (9, "rules.A.share")]
 
 
+def test_a_fault_of_a_key_stands_at_that_key():
+    assert words({"rules": {5: {}}}) == ["rules.5: input should be a valid string; got 5"]
+
+
 def test_a_fault_without_a_file_has_no_line():
     assert faults({"share": 2})[0].line is None
 

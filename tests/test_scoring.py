@@ -1,7 +1,7 @@
 """Scores of cell types, and the part of each marker in them.
 
 Most tests set the statistics by hand: ``evidence_of`` takes the enrichment, positive fraction and
-DE rank of each marker in one cluster.
+bonus of each marker of ``PANEL`` in one cluster.
 """
 
 import math
@@ -19,32 +19,16 @@ from ctr_engine.de import DEParams, de_lookup
 from ctr_engine.errors import CellMismatchError
 from ctr_engine.scoring import Evidence, ScoringParams, evidence, marker_evidence, marker_scores
 from tests.builders import (
-    annotated,
     column,
+    evidence_of,
     expression,
     marker_map,
     plain,
     resolved,
     row,
-    statistics,
 )
 
 PANEL = ["A", "B", "C", "D"]
-
-
-def evidence_of(enrichment, positive, *, bonus=None, on=None) -> Evidence:
-    """Evidence of one cluster of three cells from given values per marker of ``PANEL``."""
-    n = len(PANEL)
-    found = statistics(np.arange(3 * n).reshape(3, n), "aaa")
-    return Evidence(
-        found,
-        np.array([enrichment], dtype=float),
-        np.array([positive], dtype=float),
-        np.full((1, n), np.nan),
-        np.array([bonus or [0.0] * n]),
-        np.ones(n, dtype=np.int64),
-        np.array([on or [False] * n]),
-    )
 
 
 def score_of(found: Evidence, content, path, **options):
@@ -318,12 +302,6 @@ def test_the_bonus_of_an_anti_marker_is_nothing_in_the_evidence_table():
     assert bonus["b", "T", "marker"] == pytest.approx(0.5)
     assert bonus["b", "T", "anti_marker"] == 0
     assert bonus["b", "S", "marker"] == pytest.approx(0.25)
-
-
-def test_the_evidence_table_of_a_map_that_the_panel_lacks_is_empty():
-    content = {"T": {"markers": ["absent"]}}
-    found = found_evidence(ON_ROWS, "aaaabbbb", content)
-    assert marker_evidence(found, resolved(content, PANEL)).shape == (0, 14)
 
 
 # ---------------------------------------------------------------------- errors and options

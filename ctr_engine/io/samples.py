@@ -1,6 +1,7 @@
 """Samples and marker maps as files."""
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,10 @@ def read_sample(path: Path) -> "AnnData":
         message = f"is neither {' nor '.join(SUFFIXES)}; save the sample with adata.write_h5ad(...)"
         raise InputError(str(path), [Fault(message)])
     try:
-        adata = anndata.read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
+        with warnings.catch_warnings():
+            # duplicate names are an error of ours, with the names in it
+            warnings.filterwarnings("ignore", "(Observation|Variable) names are not unique")
+            adata = anndata.read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         message = f"is not an AnnData file ({reason}); save the sample with adata.write_h5ad(...)"

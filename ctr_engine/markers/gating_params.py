@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ctr_engine.params import Count, Fraction, LevelFractions, LevelGaps, LevelReals, Params, Real
+from ctr_engine.params import (
+    Count,
+    Fraction,
+    LevelFractions,
+    LevelGaps,
+    LevelReals,
+    Params,
+    Real,
+    Switch,
+)
 
 AntiAgg = Literal["max", "top2mean", "mean"]
 
@@ -86,7 +95,7 @@ class GatingParams(Params):
     max_ambiguity: Annotated[Count, Field(ge=2)] = Field(
         3, description="Most candidates of a vote among tied siblings."
     )
-    gate_inheritance: bool = Field(
+    gate_inheritance: Switch = Field(
         False,
         description="Let a cell type pass when one of its children passes and nothing forbids it.",
     )

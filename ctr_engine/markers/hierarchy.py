@@ -15,7 +15,7 @@ from pydantic import Field
 from ctr_engine.errors import ParameterError
 from ctr_engine.keys import PATH_SEPARATOR
 from ctr_engine.markers.gating_params import GatingParams
-from ctr_engine.params import Fraction, Params, Real
+from ctr_engine.params import Fraction, Params, Real, Switch
 
 
 class GatingOverrides(Params):
@@ -26,7 +26,7 @@ class GatingOverrides(Params):
     min_enrichment: Real | None = Field(None, description="Least mean enrichment, in SD units.")
     min_frac_markers_on: Fraction | None = Field(None, description="Least share of markers on.")
     min_gap: Real | None = Field(None, ge=0, description="Least lead over the runner-up.")
-    require_anti_markers_off: bool = Field(
+    require_anti_markers_off: Switch = Field(
         False, description="Refuse when the anti-markers are positive in too many cells."
     )
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ctr_engine.documents import Document, Place, parse_document
 from ctr_engine.errors import ConfigError, Fault, MarkerMapError
 from ctr_engine.keys import PATH_SEPARATOR, ROOT_SEPARATOR, UNASSIGNED, UNCERTAIN
-from ctr_engine.markers.gating_params import PER_ROOT, GatingParams, flatten_levels
+from ctr_engine.markers.gating_params import PER_LEVEL, PER_ROOT, GatingParams, flatten_levels
 from ctr_engine.markers.hierarchy import CellType, GatingOverrides, MarkerMap
 from ctr_engine.params import faults_of
 
@@ -27,7 +27,7 @@ SPELLINGS = {
     "description": ("description",),
 }
 NODE_KEYS = tuple(name for names in SPELLINGS.values() for name in names)
-ONTOLOGY_ID = re.compile(r"^CL:\d{7}$")
+ONTOLOGY_ID = re.compile(r"CL:[0-9]{7}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -50,7 +50,10 @@ def parse_marker_map(text: str, source: str) -> MarkerMap:
         document = parse_document(text, source)
     except ConfigError as error:
         raise MarkerMapError(error.source, error.faults) from None
-    return _Parser(document).marker_map()
+    try:
+        return _Parser(document).marker_map()
+    except RecursionError:
+        raise MarkerMapError(source, [Fault("is nested too deeply to be read")]) from None
 
 
 @dataclass
@@ -86,7 +89,10 @@ class _Parser:
     def _duplicates(self) -> None:
         for place, line in self.document.duplicates:
             around = PATH_SEPARATOR.join(str(p) for p in place[:-1] if p not in NODE_KEYS)
-            what = "key" if place[-1] in NODE_KEYS or str(place[0]).startswith("_") else "label"
+            holder = place[-2] if len(place) > 1 else None
+            is_label = holder in (None, *SPELLINGS["subtypes"]) and place[-1] != EDITOR_KEY
+            in_settings = str(place[0]).startswith("_")
+            what = "label" if is_label and not in_settings else "key"
             message = f"{what} {place[-1]!r} is given twice in the same table"
             self.faults.append(Fault(message, around, line))
 
@@ -165,7 +171,7 @@ class _Parser:
         if not isinstance(value, str):
             self.fault(f"{name!r} is not text", place, path)
             return None
-        if name == "ontology_id" and not ONTOLOGY_ID.match(value):
+        if name == "ontology_id" and not ONTOLOGY_ID.fullmatch(value):
             self.fault(f"{value!r} is no Cell Ontology term, such as 'CL:0000084'", place, path)
         return value
 
@@ -199,10 +205,11 @@ class _Parser:
             return GatingParams()
 
     def _gating_line(self, loc: Place) -> int | None:
-        place = (GATING, *map(str, loc))
-        if len(loc) > 1 and place not in self.document.lines:
-            return self.document.line((GATING, "level_defaults", str(loc[1]), str(loc[0])))
-        return self.document.line(place)
+        if len(loc) > 1 and loc[0] in PER_LEVEL:
+            loc = (loc[0], str(loc[1]))
+            if (GATING, *loc) not in self.document.lines:
+                loc = ("level_defaults", loc[1], loc[0])
+        return self.document.line((GATING, *loc))
 
     def _root_rules(self, flat: Mapping[str, Any], roots: tuple[CellType, ...]) -> None:
         labels = [root.label for root in roots]
@@ -228,7 +235,10 @@ def _label_faults(label: str) -> list[str]:
         (not label.strip(), "the label is empty"),
         (label != label.strip(), "the label starts or ends with a space"),
         (label.startswith("_"), "the label starts with '_', which is kept for settings"),
-        (PATH_SEPARATOR in label, f"the label holds {PATH_SEPARATOR!r}, which separates a path"),
+        (
+            PATH_SEPARATOR in f" {label} ",
+            f"the label holds {PATH_SEPARATOR!r}, which separates a path",
+        ),
         (ROOT_SEPARATOR in label, "the label holds '~', which joins ambiguous roots"),
         ("," in label, "the label holds ',', which separates labels in a flag"),
         (bool(_CONTROL.search(label)), "the label holds a control character"),

@@ -79,6 +79,8 @@ def _obstacle(
     if _lacks_requirement(row, rules):
         return f"the panel lacks the required marker {rules.requirements[row].rule.marker!r}"
     minimum = threshold_of(node.node, gating, "min_coverage")
+    if node.coverage >= minimum:
+        return "none of its markers is on the panel"
     return f"coverage {node.coverage:.2f} is below min_coverage {minimum:.2f}"
 
 

@@ -6,8 +6,15 @@ from ctr_engine.markers.gating_params import PER_LEVEL, GatingParams
 from ctr_engine.markers.hierarchy import GatingOverrides
 from ctr_engine.markers.parse import ALIASES, GATING, METADATA
 
-_NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
-_LABEL = r"^(?!_)(?!\s)(?!.*\s$)(?!Unassigned$)(?!Uncertain$)(?!.* / )[^~,\x00-\x1f\x7f]+$"
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_NAME = rf"^(?!\s*$)[^{_CONTROL}]+$"
+_NAMES = {"type": "array", "items": {"type": "string", "pattern": _NAME}, "uniqueItems": True}
+_LABEL = (
+    r"^(?!_)(?!\s)(?!.*\s$)(?!Unassigned$)(?!Uncertain$)(?!.* / )(?!/ )(?!.* /$)(?!/$)"
+    rf"[^~,{_CONTROL}]+$"
+)
+_ROOT_LABEL = _LABEL.replace("^", r"^(?!\$schema$)", 1)
+_LEVEL = "^(0|[1-9][0-9]*)$"
 
 
 def marker_map_schema() -> dict[str, Any]:
@@ -19,7 +26,7 @@ def marker_map_schema() -> dict[str, Any]:
     gating["properties"]["level_defaults"] = {
         "description": "The same thresholds, written level by level.",
         "type": "object",
-        "propertyNames": {"pattern": r"^\d+$"},
+        "propertyNames": {"pattern": _LEVEL},
         "additionalProperties": {
             "type": "object",
             "properties": by_level,
@@ -27,13 +34,17 @@ def marker_map_schema() -> dict[str, Any]:
         },
     }
     for name in PER_LEVEL:
-        gating["properties"][name]["propertyNames"] = {"pattern": r"^\d+$"}
+        gating["properties"][name]["propertyNames"] = {"pattern": _LEVEL}
     node = {"$ref": "#/$defs/CellType"}
     subtypes = {
         "type": "object",
         "propertyNames": {"pattern": _LABEL},
         "additionalProperties": node,
     }
+    definitions["HardRequirement"]["anyOf"] = [
+        {"required": [name], "properties": {name: {"type": "number"}}}
+        for name in ("min_pos_frac", "min_enrichment")
+    ]
     definitions |= {
         "GatingParams": gating,
         "GatingOverrides": overrides,
@@ -55,7 +66,7 @@ def marker_map_schema() -> dict[str, Any]:
                 "description": "Other names of a marker.",
             },
         },
-        "patternProperties": {_LABEL: node},
+        "patternProperties": {_ROOT_LABEL: node},
         "additionalProperties": False,
         "$defs": definitions,
     }
@@ -81,7 +92,7 @@ def _cell_type(subtypes: dict[str, Any]) -> dict[str, Any]:
             "gating_overrides": {"$ref": "#/$defs/GatingOverrides"},
             "ontology_id": {
                 "type": ["string", "null"],
-                "pattern": r"^CL:\d{7}$",
+                "pattern": "^CL:[0-9]{7}$",
                 "description": "Term of the Cell Ontology.",
             },
             "description": {"type": ["string", "null"]},

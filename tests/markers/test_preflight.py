@@ -126,6 +126,13 @@ def test_with_gate_inheritance_a_child_opens_the_way_to_its_parent():
     assert list(obstacles(raw, gate_inheritance=True).values()) == [None, None, None]
 
 
+def test_with_gate_inheritance_one_child_is_enough():
+    low = ["CD45", "CD98", "CD99"]  # coverage 1/3
+    below = {"X": {"markers": ["CD99"]}, "Y": {"markers": ["CD4"]}, "Z": {"markers": ["CD98"]}}
+    found = report({"A": {"markers": low, "subtypes": below}}, gate_inheritance=True)
+    assert found.unreachable == ["A / X", "A / Z"]
+
+
 def test_gate_inheritance_does_not_help_a_child():
     raw = chain(["CD45"], ["CD97", "CD98", "CD99"])
     assert obstacles(raw, gate_inheritance=True) == {

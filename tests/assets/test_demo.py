@@ -1,0 +1,139 @@
+"""The demo and the UI, started as a user starts them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ctr_assets import demo
+from ctr_assets.partitions import Partition
+from ctr_engine.io.samples import read_marker_map
+from tests.cli.test_annotate import ctr, words
+
+PARTITIONS = ["blood__pbmc68k-reduced", "fallopian-tube__sim-1", "uterus__sim-1"]
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory: pytest.TempPathFactory):
+    """Run the demo once, with a small cohort."""
+    folder = tmp_path_factory.mktemp("demo") / "project"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "CELLS_PER_SAMPLE", 200)
+        patch.setattr(demo, "SAMPLES_PER_TISSUE", 1)
+        result = ctr("demo", "--project-dir", folder)
+        again = ctr("demo", "--project-dir", folder)
+    return folder, result, again
+
+
+@pytest.mark.slow
+def test_the_demo_names_real_and_simulated_cells_and_compares_them(small_demo):
+    folder, result, _ = small_demo
+    assert result.exit_code == 0, words(result)
+    printed = words(result)
+    assert "real cells, one row per cluster" in printed
+    assert "markers on" in printed
+    for key in PARTITIONS:
+        assert key in printed
+        labels = pd.read_parquet(folder / "storage" / "annotations" / f"{key}.parquet")
+        assert labels["cell_id"].is_unique
+    assert str(folder / "storage") in printed
+    assert "make ui" in printed
+
+
+@pytest.mark.slow
+def test_the_demo_can_be_run_again(small_demo):
+    _, first, again = small_demo
+    assert again.exit_code == 0, words(again)
+    printed = [words(run).split("real cells")[1].split("Tables:")[0] for run in (first, again)]
+    assert printed[0] == printed[1]
+
+
+@pytest.mark.smoke
+def test_the_known_labels_of_the_blood_sample_are_cell_types_of_its_map():
+    marker_map = read_marker_map(Path(str(demo.MAPS / "blood.json")))
+    sample = demo.blood_sample()
+    assert sample.shape == (700, 765)
+    assert set(sample.obs["cell_type"]) <= set(marker_map.by_path)
+    assert sample.X.min() >= 0  # log-normalised, not the scaled values
+
+
+def test_the_cohort_has_known_types_coordinates_and_two_tissues():
+    made = {sample.partition: sample.make() for sample in demo.demo_samples()[1:]}
+    assert set(made) == {
+        Partition(tissue, f"sim-{i}") for tissue in ("fallopian-tube", "uterus") for i in (1, 2, 3)
+    }
+    for partition, adata in made.items():
+        marker_map = read_marker_map(Path(str(demo.MAPS / f"{partition.tissue}.json")))
+        leaves = {node.path for node in marker_map.nodes if node.is_leaf}
+        assert set(adata.obs["cell_type"]) == leaves
+        assert adata.obsm["spatial"].shape == (2_000, 2)
+        assert adata.n_vars == 31
+
+
+def test_a_folder_with_something_else_in_it_is_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    result = ctr("demo", "--project-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "is not empty and has no ctr.yaml" in words(result)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_ui_needs_a_project(tmp_path):
+    result = ctr("ui", tmp_path)
+    assert result.exit_code == 1
+    assert "there is no ctr.yaml in" in words(result)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(port: int, query: str) -> dict:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": query}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+@pytest.mark.slow
+def test_the_ui_has_the_partitions_of_the_demo(small_demo):
+    folder, _, _ = small_demo
+    port = free_port()
+    command = [sys.executable, "-m", "ctr_assets", "ui", str(folder), "--port", str(port)]
+    server = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        query = """{ assetNodeOrError(assetKey: {path: ["annotations"]}) { ... on AssetNode {
+            partitionKeys assetPartitionStatuses { ... on DefaultPartitionStatuses {
+            materializedPartitions } } } } }"""
+        node = None
+        for _ in range(90):
+            try:
+                node = ask(port, query)
+                break
+            except OSError:
+                time.sleep(1)
+        assert node is not None, "the UI did not answer"
+        found = node["assetNodeOrError"]
+        assert found["partitionKeys"] == PARTITIONS
+        materialized = found["assetPartitionStatuses"]["materializedPartitions"]
+        assert sorted(materialized) == PARTITIONS
+        info = ask(port, "{ instance { info } }")["instance"]["info"]
+        assert "enabled: false" in info.split("telemetry:")[1][:40]
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()

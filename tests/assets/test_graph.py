@@ -1,0 +1,132 @@
+"""The shape of the graph: what exists, what depends on what, where it runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ctr_assets.definitions import build_defs
+from ctr_assets.versions import code_version
+
+ROOT = Path(__file__).parents[2]
+
+PARENTS = {
+    "stage_h_input": {"sample"},
+    "pca": {"stage_h_input"},
+    "knn_graph": {"pca"},
+    "leiden_clusters": {"knn_graph", "stage_h_input"},
+    "reference_values": {"leiden_clusters", "stage_h_input"},
+    "cluster_statistics": {"leiden_clusters", "stage_h_input"},
+    "de_lookup": {"cluster_statistics", "reference_values"},
+    "marker_scores": {
+        "marker_map", "stage_h_input", "reference_values", "cluster_statistics", "de_lookup",
+    },
+    "annotations": {"leiden_clusters", "cluster_annotations"},
+    "coarse_clusters": {"stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations"},
+}  # fmt: skip
+TABLES = {
+    "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",
+    "marker_evidence", "decision_steps", "gating_details", "cluster_annotations", "annotations",
+}  # fmt: skip
+GPU_CAPABLE = {"pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics"}
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return build_defs().resolve_asset_graph()
+
+
+def names(keys) -> set[str]:
+    return {key.to_user_string() for key in keys}
+
+
+@pytest.mark.smoke
+def test_the_definitions_load_without_a_project():
+    dg.Definitions.validate_loadable(build_defs())
+
+
+@pytest.mark.parametrize("asset", PARENTS)
+def test_an_asset_depends_on_what_it_reads(graph, asset):
+    assert names(graph.get(dg.AssetKey(asset)).parent_keys) == PARENTS[asset]
+
+
+def test_clusters_and_statistics_do_not_depend_on_the_marker_map(graph):
+    for asset in ("leiden_clusters", "cluster_statistics", "reference_values", "de_lookup"):
+        assert "marker_map" not in names(graph.get_ancestor_asset_keys(dg.AssetKey(asset)))
+
+
+def test_everything_is_partitioned_by_sample_and_tissue(graph):
+    for key in graph.get_all_asset_keys():
+        assert graph.get(key).partitions_def.name == "tissue__sample"
+
+
+def test_every_asset_says_what_it_is(graph):
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description
+        assert node.owners == ["team:annotation"]
+        assert node.kinds
+        assert node.code_version
+        assert node.group_name == "annotation"
+
+
+def test_every_table_has_a_blocking_schema_check(graph):
+    checked = {
+        key.asset_key.to_user_string() for key in graph.asset_check_keys if key.name == "schema"
+    }
+    assert checked == TABLES
+    cells = {
+        key.asset_key.to_user_string()
+        for key in graph.asset_check_keys
+        if key.name == "every_cell_once"
+    }
+    assert cells == {"leiden_clusters", "annotations"}
+    assert all(graph.get(key).blocking for key in graph.asset_check_keys)
+
+
+def test_what_a_gpu_can_do_waits_for_one_and_goes_to_its_queue(graph):
+    for key in graph.materializable_asset_keys:
+        op = graph.assets_def_for_key(key).op if hasattr(graph, "assets_def_for_key") else None
+        op = op or next(d for d in build_defs().assets if key in getattr(d, "keys", ())).op
+        wants_gpu = key.to_user_string() in GPU_CAPABLE
+        assert op.tags["ctr/device"] == ("gpu" if wants_gpu else "cpu")
+        assert op.tags["dagster-celery/queue"] == ("gpu" if wants_gpu else "cpu")
+        assert op.pool == ("gpu" if wants_gpu else None)
+
+
+def test_the_alias_table_is_part_of_the_code_version_where_names_are_read(graph):
+    assert graph.get(dg.AssetKey("marker_scores")).code_version == code_version(names=True)
+    assert graph.get(dg.AssetKey("pca")).code_version == code_version()
+    assert code_version(names=True) != code_version()
+
+
+@pytest.mark.parametrize("name", ["in_process", "multiprocess"])
+def test_the_executor_is_chosen_by_the_environment(monkeypatch, name):
+    monkeypatch.setenv("CTR_EXECUTOR", name)
+    assert build_defs().executor.name == name
+
+
+def test_an_unknown_executor_is_refused(monkeypatch):
+    from ctr_engine.errors import ParameterError
+
+    monkeypatch.setenv("CTR_EXECUTOR", "slurm")
+    with pytest.raises(ParameterError, match="CTR_EXECUTOR='slurm' is unknown"):
+        build_defs()
+
+
+@pytest.mark.slow
+def test_dagster_validates_the_workspace(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "definitions",
+        "validate",
+        "-w",
+        str(ROOT / "workspace.yaml"),
+    ]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Validation successful for code location ctr" in run.stdout + run.stderr
