@@ -11,7 +11,7 @@ DEV := $(VENV)/.dev-$(VERSION)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint constraints clean
+.PHONY: demo test ui lint docs constraints clean
 
 demo: $(BASE)
 	$(BIN)/ctr demo --project-dir $(DEMO_DIR)
@@ -28,6 +28,9 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DEV)
+	$(BIN)/python docs/generate.py
 
 # needs `pip install uv`; the file holds the pins of all supported interpreters
 constraints:

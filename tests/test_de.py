@@ -74,6 +74,7 @@ def test_the_p_value_is_scipys_without_continuity_correction(seed, n_values):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # scanpy's own, on the newest pandas
 def test_scanpy_gives_the_same_scores_and_reads_ours():
     import scanpy  # slow to import, and needed here only
 

@@ -1,4 +1,4 @@
-"""Tests that fail on the code as it is, and pass with the proposed patch."""
+"""Faults that a marker map can hide from a parser that looks less closely."""
 
 import json
 import sys

@@ -1,0 +1,155 @@
+"""Writes the reference pages from the code itself: ``python docs/generate.py``; a test compares them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ctr_engine.clustering.pipeline import ClusteringParams
+from ctr_engine.expression import ExpressionParams
+from ctr_engine.markers.aliases import builtin_rows
+from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.schema import marker_map_schema
+from ctr_engine.params import Params
+from ctr_engine.profiles import PROFILES, AnalysisParams
+from ctr_engine.scoring import ScoringParams
+from ctr_engine.tables import STAGE_H_TABLES, Clusters, Preflight, arrow_schema
+
+FOLDER = Path(__file__).parent / "reference"
+NOTICE = "<!-- Written by docs/generate.py; change the code, not this page. -->\n\n"
+PARTS: dict[str, tuple[type[Params], str]] = {
+    "expression": (ExpressionParams, "Which values are used"),
+    "clustering": (ClusteringParams, "How cells are clustered"),
+    "scoring": (ScoringParams, "How markers add up to a score"),
+    "gating": (GatingParams, "When a cell type passes"),
+}
+
+
+def pages() -> dict[str, str]:
+    """Content of every generated file, by name."""
+    return {
+        "aliases.md": aliases_page(),
+        "parameters.md": parameters_page(),
+        "tables.md": tables_page(),
+        "marker-map.schema.json": _json(marker_map_schema()),
+        "parameters.schema.json": _json(AnalysisParams.model_json_schema()),
+    }
+
+
+def aliases_page() -> str:
+    """Table of marker names that mean the same."""
+    rows = builtin_rows()
+    lines = [
+        "# Built-in names of markers",
+        "",
+        NOTICE.strip(),
+        "",
+        "A name of the marker map finds a column of the panel in four tiers, the first with a hit wins: exact; "
+        "equal without case, spaces, hyphens, underscores, dots and slashes; the map's own `_aliases`; this "
+        f"table ({len(rows)} markers). Names in one row find each other.",
+        "",
+        "| marker | also known as | note |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {row['canonical']} | {row['aliases'].replace(';', ', ')} | {row['note']} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def parameters_page() -> str:
+    """Every parameter with its default, range and meaning, and what the profiles change."""
+    lines = [
+        "# Parameters",
+        "",
+        NOTICE.strip(),
+        "",
+        "The names are those of `--config FILE.yaml` and `ctr.yaml`, one section each, and of the JSON given to "
+        "`--scoring-params` and `--gating-params`. Precedence: profile, then the marker map's `_gating_params`, "
+        "then what you set; thresholds per level are merged level by level.",
+        "",
+    ]
+    for section, (model, title) in PARTS.items():
+        lines += [
+            f"## `{section}`: {title.lower()}",
+            "",
+            "| parameter | default | allowed | meaning |",
+            "|---|---|---|---|",
+        ]
+        properties = model.model_json_schema()["properties"]
+        for name, declared in properties.items():
+            default = json.dumps(declared["default"]) if "default" in declared else ""
+            lines.append(
+                f"| `{name}` | `{default}` | {_allowed(declared)} | {declared['description']} |"
+            )
+        lines.append("")
+    lines += [
+        "## Profiles",
+        "",
+        "`reference` has the defaults above. `adaptive` differs in:",
+        "",
+        "| parameter | value |",
+        "|---|---|",
+    ]
+    adaptive = PROFILES["adaptive"].model_dump(mode="json", exclude_unset=True)
+    lines += [
+        f"| `{section}.{name}` | `{json.dumps(value)}` |"
+        for section, values in adaptive.items()
+        for name, value in values.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _allowed(declared: dict[str, Any]) -> str:
+    if "enum" in declared:
+        return ", ".join(f"`{value}`" for value in declared["enum"])
+    if "anyOf" in declared:
+        return " or ".join(_allowed(option) for option in declared["anyOf"])
+    if "additionalProperties" in declared and isinstance(declared["additionalProperties"], dict):
+        inner = declared["additionalProperties"]
+        return "per root" if "$ref" in inner else f"per level: {_allowed(inner)}"
+    names = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {declared[name]:g}" for name, sign in names.items() if name in declared]
+    return ", ".join(limits) or str(declared["type"] if "type" in declared else "any")
+
+
+def tables_page() -> str:
+    """Every table with its columns, types, units and meaning."""
+    lines = [
+        "# Tables",
+        "",
+        NOTICE.strip(),
+        "",
+        "Parquet in the asset graph, CSV from the command line; the same columns in the same order. Lists are "
+        "lists in parquet and `;`-joined in CSV. Each table is checked against this page when it is written and "
+        "when it is read.",
+        "",
+    ]
+    models = {"leiden_clusters (clusters.csv)": Clusters, **STAGE_H_TABLES, "preflight": Preflight}
+    for name, model in models.items():
+        lines += [
+            f"## {name}",
+            "",
+            str(model.__doc__).strip(),
+            "",
+            "| column | type | unit | null | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{field.name}` | {str(field.type).replace('element: ', '')} "
+            f"| {field.metadata[b'unit'].decode()} | {'yes' if field.nullable else ''} "
+            f"| {field.metadata[b'description'].decode()} |"
+            for field in arrow_schema(model)
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for file_name, text in pages().items():
+        (FOLDER / file_name).write_text(text, encoding="utf-8")
