@@ -33,10 +33,9 @@ def measure(folder: Path) -> dict[str, object]:
     """Annotate one folder a few times; the median of the seconds."""
     seconds = []
     with tempfile.TemporaryDirectory() as out:
-        command = [
-            sys.executable, "-m", "ctr_assets", "annotate", str(folder / "data.h5ad"), "--marker-map",
-            str(folder / "marker_map.json"), "--output-dir", out, "--layer", layer_of(folder),
-        ]  # fmt: skip
+        files = [folder / "data.h5ad", "--marker-map", folder / "marker_map.json"]
+        flags = ["--output-dir", out, "--layer", layer_of(folder)]
+        command = [sys.executable, "-m", "ctr_assets", "annotate", *files, *flags]
         for _ in range(REPEATS):
             started = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code itself: ``python docs/generate.py``; a test compares them."""
+"""Writes the reference pages from the code: ``python docs/generate.py``; a test compares them."""
 
 import json
 from pathlib import Path
@@ -24,6 +24,20 @@ PARTS: dict[str, tuple[type[Params], str]] = {
 }
 
 
+ALIASES_INTRO = """\
+A name of the marker map finds a column of the panel in four tiers, the first with a hit wins:
+exact; equal without case, spaces, hyphens, underscores, dots and slashes; the map's own `_aliases`;
+this table. Names in one row find each other."""
+PARAMETERS_INTRO = """\
+The names are those of `--config FILE.yaml` and `ctr.yaml`, one section each, and of the JSON given
+to `--scoring-params` and `--gating-params`. Precedence: profile, then the marker map's
+`_gating_params`, then what you set; thresholds per level are merged level by level."""
+TABLES_INTRO = """\
+Parquet in the asset graph, CSV from the command line; the same columns in the same order. Lists are
+lists in parquet and `;`-joined in CSV. Each table is checked against this page when it is written
+and when it is read."""
+
+
 def pages() -> dict[str, str]:
     """Content of every generated file, by name."""
     return {
@@ -43,9 +57,7 @@ def aliases_page() -> str:
         "",
         NOTICE.strip(),
         "",
-        "A name of the marker map finds a column of the panel in four tiers, the first with a hit wins: exact; "
-        "equal without case, spaces, hyphens, underscores, dots and slashes; the map's own `_aliases`; this "
-        f"table ({len(rows)} markers). Names in one row find each other.",
+        ALIASES_INTRO,
         "",
         "| marker | also known as | note |",
         "|---|---|---|",
@@ -64,9 +76,7 @@ def parameters_page() -> str:
         "",
         NOTICE.strip(),
         "",
-        "The names are those of `--config FILE.yaml` and `ctr.yaml`, one section each, and of the JSON given to "
-        "`--scoring-params` and `--gating-params`. Precedence: profile, then the marker map's `_gating_params`, "
-        "then what you set; thresholds per level are merged level by level.",
+        PARAMETERS_INTRO,
         "",
     ]
     for section, (model, title) in PARTS.items():
@@ -120,9 +130,7 @@ def tables_page() -> str:
         "",
         NOTICE.strip(),
         "",
-        "Parquet in the asset graph, CSV from the command line; the same columns in the same order. Lists are "
-        "lists in parquet and `;`-joined in CSV. Each table is checked against this page when it is written and "
-        "when it is read.",
+        TABLES_INTRO,
         "",
     ]
     models = {"leiden_clusters (clusters.csv)": Clusters, **STAGE_H_TABLES, "preflight": Preflight}

@@ -42,7 +42,7 @@ def read_sample(path: Path) -> "AnnData":
         with warnings.catch_warnings():
             # duplicate names are an error of ours, with the names in it
             warnings.filterwarnings("ignore", "(Observation|Variable) names are not unique")
-            adata = anndata.read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
+            adata = _read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         message = f"is not an AnnData file ({reason}); save the sample with adata.write_h5ad(...)"
@@ -50,6 +50,18 @@ def read_sample(path: Path) -> "AnnData":
     if not isinstance(adata, anndata.AnnData):
         raise InputError(str(path), [Fault(f"holds a {type(adata).__name__}, not an AnnData")])
     return adata
+
+
+def _read_h5ad(path: Path) -> "AnnData":
+    import anndata
+    import h5py
+
+    with h5py.File(path) as file:
+        missing = {"obs", "var"} - set(file)
+    if missing:
+        msg = f"it is HDF5, but has no {' and no '.join(sorted(missing))}"
+        raise ValueError(msg)
+    return anndata.read_h5ad(path)
 
 
 def write_h5ad(adata: "AnnData", path: Path) -> None:
