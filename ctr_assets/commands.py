@@ -127,6 +127,8 @@ def run_ui(folder: Path, port: int) -> int:
     workspace = str(files("ctr_assets") / "instance" / "workspace.yaml")
     serve = ["dev", "-w", workspace, "-h", LOOPBACK, "-p", str(port)]
     try:
-        return subprocess.run([*dagster, *serve], env=environment, check=False).returncode
+        # not in a folder with a dagster.yaml of its own, about which Dagster would warn
+        run = subprocess.run([*dagster, *serve], env=environment, cwd=project.root, check=False)
+        return run.returncode
     except KeyboardInterrupt:
         return 0

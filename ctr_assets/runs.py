@@ -1,15 +1,17 @@
 """Runs of one partition from Python: the same jobs, records and checks as a click in the UI."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from ctr_assets.assets.inputs import VERSIONS, observe
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import PARTITIONS, Partition
 from ctr_assets.project import Project
+from ctr_engine.errors import CtrError
 
 REPOSITORY_TAG, REPOSITORY = ".dagster/repository", "__repository__@ctr"
 """Without this tag a run from Python is missing from the page of its job."""
@@ -45,13 +47,14 @@ def run_job(
     job_name: str,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Run a job on a partition, in this process; its steps observe their inputs themselves.
+    """Observe the inputs of a partition and run a job on it, in this process.
 
     Parameters
     ----------
     on_step
         Called with the name of each step when it has succeeded.
     """
+    _observe_all(instance, project, partition)
 
     @dg.success_hook
     def report(context: dg.HookContext) -> None:
@@ -73,6 +76,16 @@ def run_job(
     if not (result.success or faults):
         faults = [event.message or "" for event in result.all_events if event.is_failure]
     return Outcome(partition, result.run_id, result.success, tuple(faults))
+
+
+def _observe_all(instance: dg.DagsterInstance, project: Project, partition: Partition) -> None:
+    """Report new versions before the run starts, for a step that starts later records them.
+
+    An input that cannot be read is left to the step that reads it, which says so in the run.
+    """
+    for name in VERSIONS:
+        with suppress(CtrError):
+            observe(instance, project, partition, name)
 
 
 def n_steps(job_name: str) -> int:

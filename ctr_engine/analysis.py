@@ -259,7 +259,7 @@ def attach(
     if coordinates is not None:
         result.obsm[keys.PCA] = coordinates
     result.uns[keys.de_key(view.layer)] = rank_genes_groups(lookup, keys.STAGE_H_LAYER)
-    result.uns[keys.UNS_PARAMS] = json.dumps(run_record(params, view), sort_keys=True)
+    result.uns[keys.UNS_PARAMS] = json.dumps(run_record(params, view, marker_map), sort_keys=True)
     if marker_map is not None:
         gating = params.gating_for(marker_map).model_dump(mode="json")
         result.uns[keys.UNS_GATING_PARAMS] = json.dumps(gating, sort_keys=True)
@@ -267,11 +267,24 @@ def attach(
     return result
 
 
-def run_record(params: AnalysisParams, view: ExpressionView) -> dict[str, Any]:
-    """Parameters and circumstances of a run, ready for JSON."""
+def run_record(
+    params: AnalysisParams, view: ExpressionView, marker_map: MarkerMap | None
+) -> dict[str, Any]:
+    """Parameters and circumstances of a run, ready for JSON.
+
+    ``parameters`` are those that were used, with what the profile and the map gave; ``given`` are
+    those that somebody set.
+    """
+    used: dict[str, Any] = params.model_dump(mode="json", exclude={"scoring", "gating"})
+    if marker_map is None:
+        used["scoring"] = params.effective_scoring.model_dump(mode="json")
+    else:
+        used["scoring"] = params.scoring_for(marker_map).model_dump(mode="json")
+        used["gating"] = params.gating_for(marker_map).model_dump(mode="json")
     return {
         "algorithm_version": ALGORITHM_VERSION,
-        "parameters": params.model_dump(mode="json"),
+        "parameters": used,
+        "given": params.model_dump(mode="json", exclude_unset=True),
         "layer": view.layer,
         "n_cells": view.n_cells,
         "n_markers": view.n_markers,

@@ -285,7 +285,7 @@ def otsu_threshold(ordered: Float64) -> float | None:
     between = np.zeros(_OTSU_BINS - 1)
     gap = weighted[:-1][both] / below[both] - (weighted[-1] - weighted[:-1][both]) / above[both]
     between[both] = below[both] * above[both] * gap**2
-    first = int(np.argmax(between))
+    first = int(np.argmax(between >= between.max() * (1 - 1e-12)))  # equal but for rounding
     last = first
     while last + 1 < len(between) and counts[last + 1] == 0:
         last += 1

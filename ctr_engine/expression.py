@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from pydantic import Field
 
-from ctr_engine.errors import Fault, InputError
+from ctr_engine.errors import Fault, InputError, PanelError
 from ctr_engine.keys import LAYER_PRIORITY, X_LAYER
 from ctr_engine.markers.panel import Panel, Resolver
 from ctr_engine.params import Params, Real
@@ -203,7 +203,8 @@ def _shape_faults(adata: "AnnData") -> list[Fault]:
 
 
 def _layer_name(adata: "AnnData", wanted: str, source: str) -> str:
-    known = [*adata.layers.keys(), *([] if adata.X is None else [X_LAYER])]
+    layers = [name for name in adata.layers if name is not None]  # None is X, from anndata 0.13 on
+    known = [*layers, *([] if adata.X is None else [X_LAYER])]
     if wanted == "auto":
         found = [layer for layer in (*LAYER_PRIORITY, X_LAYER) if layer in known]
         wanted = found[0] if found else "auto"
@@ -272,15 +273,22 @@ def _split_technical(
 ) -> tuple[pd.DataFrame, npt.NDArray[np.intp], tuple[str, ...]]:
     """Take the technical markers out: their intensities, the other columns, and their names."""
     resolver = Resolver(Panel(tuple(columns.tolist())), {})
-    found = [(name, resolver.resolve(name)) for name in params.technical_markers]
+    try:
+        found = [(name, resolver.resolve(name)) for name in params.technical_markers]
+    except PanelError as error:
+        raise InputError(source, [Fault(f"technical marker {f}") for f in error.faults]) from None
     hits = {name: hit.position for name, hit in found if hit.position is not None}
+    columns_of = {name: re.sub(r"\W+", "_", name) + "_intensity" for name in hits}
+    if len(set(columns_of.values())) < len(hits):
+        both = ", ".join(map(repr, hits))
+        _refuse(source, [Fault(f"technical markers would share an obs column: {both}; drop one")])
     if len(set(hits.values())) < len(hits):
         _refuse(source, [Fault(f"two technical markers are one column: {', '.join(hits)}")])
     data = {}
     for name, position in hits.items():
         intensity = values[:, [position]]
         dense = intensity.toarray() if sp.issparse(intensity) else intensity
-        data[re.sub(r"\W+", "_", name) + "_intensity"] = np.asarray(dense).ravel()
+        data[columns_of[name]] = np.asarray(dense).ravel()
     features = np.setdiff1d(np.arange(len(columns)), list(hits.values()))
     taken = tuple(str(columns[position]) for position in hits.values())
     return pd.DataFrame(data), features, taken

@@ -81,6 +81,9 @@ def simulate_sample(
     rng = np.random.default_rng(params.random_state)
     paths = sorted(profiles)
     shares = np.array([profiles[path].fraction for path in paths])
+    if not shares.sum() > 0:
+        msg = "no cell type has a fraction above 0"
+        raise ValueError(msg)
     types = rng.choice(len(paths), size=params.n_cells, p=shares / shares.sum())
     expected = np.array([_levels(panel, profiles[path], everywhere) for path in paths])
     position = _positions(rng, types, len(paths))

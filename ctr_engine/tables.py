@@ -301,7 +301,10 @@ STAGE_H_TABLES: dict[str, type[pa.DataFrameModel]] = {
 
 def frame(model: type[Model], columns: dict[str, Any]) -> pd.DataFrame:
     """Build a table from its columns, in the declared order, and check it."""
-    return checked(model, pd.DataFrame({name: columns[name] for name in column_names(model)}))
+    table = pd.DataFrame({name: columns[name] for name in column_names(model)})
+    if table.empty:  # nothing to tell the types from
+        table = table.astype({field.name: _dtype(field) for field in arrow_schema(model)})
+    return checked(model, table)
 
 
 def from_rows(model: type[Model], rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -371,5 +374,15 @@ def _failures(model: type[Model], cases: pd.DataFrame) -> str:
     lines = [f"The table {model.__name__} does not have its declared schema:"]
     for (name, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
         shown = ", ".join(repr(case)[:60] for case in group["failure_case"].head(3))
-        lines.append(f"  column {name}, {check}: {len(group)} rows, such as {shown}")
+        if check in _WHOLE_TABLE:
+            lines.append(f"  {_WHOLE_TABLE[check]}: {shown}")
+        else:
+            lines.append(f"  column {name}, {check}: {len(group)} rows, such as {shown}")
     return "\n".join(lines)
+
+
+_WHOLE_TABLE = {
+    "column_in_dataframe": "columns that are missing",
+    "column_in_schema": "columns that are not declared",
+    "column_ordered": "columns that are not in their declared place",
+}

@@ -13,8 +13,8 @@ import pandas as pd
 
 from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.expression import ExpressionView
-from ctr_engine.gating.descend import EQUAL, Walk, assignment
-from ctr_engine.gating.gate import GateResults
+from ctr_engine.gating.descend import Walk, assignment
+from ctr_engine.gating.gate import EQUAL, GateResults
 from ctr_engine.keys import UNCERTAIN
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.panel import ResolvedMap

@@ -352,3 +352,8 @@ def test_a_marker_in_other_units_has_the_same_enrichment_and_positive_cells(
     assert first.clusters[same].equals(second.clusters[same])
     scaled = first.reference["threshold"] * factor
     assert second.reference["threshold"].to_numpy() == pytest.approx(scaled.to_numpy())
+
+
+def test_of_two_equally_good_cuts_otsu_takes_the_first_whatever_the_rounding():
+    values = np.array([0.0] * 5 + [0.99] * 32 + [1.01] * 32 + [2.0] * 5)
+    assert otsu_threshold(values) == pytest.approx(0.496, abs=0.004)

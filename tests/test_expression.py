@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ctr_engine.errors import InputError, PanelError
+from ctr_engine.errors import InputError
 from ctr_engine.expression import ExpressionParams, column_std, read_expression
 from tests.builders import expression, sample
 
@@ -314,7 +314,7 @@ def test_two_technical_names_of_one_column_are_refused():
 
 def test_a_technical_name_that_fits_two_columns_is_refused():
     adata = technical_sample(("DAPI", "beta actin", "Beta_Actin"))
-    with pytest.raises(PanelError, match="'Beta-actin' fits 'beta actin' and 'Beta_Actin'"):
+    with pytest.raises(InputError, match="'Beta-actin' fits 'beta actin' and 'Beta_Actin'"):
         read(adata)
 
 
@@ -367,3 +367,9 @@ def test_column_spread_of_dense_and_sparse_values_is_numpys(rows):
 def test_a_view_knows_its_size():
     view = expression([[0, 1], [1, 0], [2, 2], [0, 0]], PANEL)
     assert (view.n_cells, view.n_markers, view.is_sparse) == (4, 2, False)
+
+
+def test_technical_markers_that_would_share_an_obs_column_are_refused():
+    adata = technical_sample(("DAPI", "A+", "A*"))
+    with pytest.raises(InputError, match=r"would share an obs column: 'A\+', 'A\*'; drop one"):
+        read(adata, technical_markers=("A+", "A*"))

@@ -393,3 +393,9 @@ def test_units_of_a_marker_do_not_matter(seed):
     factors = np.array([2.0, 0.5, 8, 1])  # powers of two scale without rounding
     first, second = scores_by_key(rows.astype(np.float32), ids), scores_by_key(rows * factors, ids)
     assert plain(first.to_numpy()) == plain(second.to_numpy())
+
+
+def test_the_evidence_table_of_a_map_that_the_panel_lacks_is_empty():
+    content = {"T": {"markers": ["absent"]}}
+    found = found_evidence(ON_ROWS, "aaaabbbb", content)
+    assert marker_evidence(found, resolved(content, PANEL)).shape == (0, 14)

@@ -122,3 +122,9 @@ def test_a_marker_that_is_not_on_the_panel_is_an_error(where):
 def test_a_parameter_that_cannot_be_is_refused(params, message):
     with pytest.raises(ValidationError, match=message):
         SimulationParams(**params)
+
+
+def test_fractions_that_are_all_zero_are_refused():
+    nobody = {"A": CellProfile(fraction=0, positive=("x",))}
+    with pytest.raises(ValueError, match="no cell type has a fraction above 0"):
+        simulate_sample(("x", "y"), nobody, SimulationParams(n_cells=5))

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as arrow
 
-import ctr_engine
 from ctr_engine.analysis import (
     CLUSTERING_STEPS,
     LABEL_STEPS,
@@ -128,8 +127,7 @@ def _write_manifest(
     files = [COARSE_CLUSTERS, *(f"{name}.csv" for name in result.tables)]
     files.append("clusters.csv" if marker_map is None else "preflight.csv")
     manifest: dict[str, Any] = {
-        **run_record(request.params, view),
-        "ctr": ctr_engine.ALGORITHM_VERSION,
+        **run_record(request.params, view, marker_map),
         "versions": {"pandas": pd.__version__, "pyarrow": arrow.__version__},
         "sample": {"path": str(request.sample.resolve()), "sha256": sha256_of(request.sample)},
         "marker_map": None

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ctr_engine.gating.gate import GateResults, thresholds
+from ctr_engine.gating.gate import EQUAL, GateResults, thresholds
 from ctr_engine.keys import ROOT_SEPARATOR, UNASSIGNED
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.panel import ResolvedMap
@@ -17,8 +17,6 @@ from ctr_engine.tables import DecisionSteps, GatingDetails, from_rows
 
 ALONE = 1e6
 """Margin of a candidate that nobody competed with."""
-EQUAL = 1e-9
-"""Scores that differ by no more are equal; the order of the map decides."""
 
 
 @dataclass
@@ -78,7 +76,9 @@ def _walk(
         if step.ambiguous:
             walk.stop_reason = "ambiguous_root" if parent is None else "ambiguous_siblings"
             close = [
-                row for row in step.ranked if _lead(results.scores[cluster], best, row) < gaps[best]
+                row
+                for row in step.ranked
+                if _lead(results.scores[cluster], best, row) < gaps[best] - EQUAL
             ]
             walk.candidates = close[:max_ambiguity]
             return walk
@@ -97,7 +97,7 @@ def _compete(
 ) -> Competition:
     ranked = rank([row for row in tried if passed[row]], scores)
     margin = ALONE if len(ranked) < 2 else _lead(scores, ranked[0], ranked[1])
-    ambiguous = len(ranked) > 1 and margin < gaps[ranked[0]]
+    ambiguous = len(ranked) > 1 and margin < gaps[ranked[0]] - EQUAL
     return Competition(parent, tried, tuple(ranked), margin, bool(ambiguous))
 
 

@@ -18,6 +18,8 @@ from ctr_engine.scoring import Evidence
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+EQUAL = 1e-9
+"""Values that differ by no more are equal, so that rounding decides nothing."""
 CLOSING = ("root_hard_requirement", "root_veto", "anti_conflict")
 """Gates that a passing child cannot overrule."""
 
@@ -101,7 +103,7 @@ def _all(shape: tuple[int, int]) -> Bools:
 
 
 def _at_least(name: str, value: Float64, threshold: Float64) -> Gate:
-    return Gate(name, _all(value.shape), value, threshold, value >= threshold)
+    return Gate(name, _all(value.shape), value, threshold, value >= threshold - EQUAL)
 
 
 def _coverage(coverage: Float64, minimum: Float64) -> Gate:
@@ -111,7 +113,7 @@ def _coverage(coverage: Float64, minimum: Float64) -> Gate:
         _all(coverage.shape),
         coverage,
         minimum,
-        (coverage >= minimum) & (coverage > 0),
+        (coverage >= minimum - EQUAL) & (coverage > 0),
     )
 
 
@@ -119,7 +121,7 @@ def _positive(matrix: Any, limit: Any) -> Gate:
     """Pass with enough positive cells, or with enough markers on."""
     fraction, minimum = matrix("mean_positive_fraction"), limit("min_pos_frac")
     on, minimum_on = matrix("frac_markers_on"), limit("min_frac_markers_on")
-    passed = (fraction >= minimum) | (on >= minimum_on)
+    passed = (fraction >= minimum - EQUAL) | (on >= minimum_on - EQUAL)
     return Gate(
         "low_positive",
         _all(fraction.shape),
@@ -135,8 +137,8 @@ def _anti_conflict(matrix: Any, resolved: ResolvedMap, gating: GatingParams) -> 
     """Refuse too high a penalty; then, where asked for, anti-markers that are not off."""
     penalty, positive = matrix("anti_penalty"), np.nan_to_num(matrix("anti_positive"))
     asked = np.array([node.node.overrides.require_anti_markers_off for node in resolved.nodes])
-    too_high = penalty > gating.anti_penalty_hard_gate
-    not_off = ~too_high & asked & (positive > gating.anti_off_max_positive_fraction)
+    too_high = penalty > gating.anti_penalty_hard_gate + EQUAL
+    not_off = ~too_high & asked & (positive > gating.anti_off_max_positive_fraction + EQUAL)
     return Gate(
         "anti_conflict",
         _all(penalty.shape),
@@ -175,10 +177,10 @@ def _required(found: Evidence, requirement: ResolvedRequirement) -> tuple[Float6
         nothing = np.full(n_clusters, np.nan)
         return nothing, np.full(n_clusters, checks[0][1]), np.zeros(n_clusters, dtype=bool)
     value, threshold = checks[0][0][:, requirement.position], np.full(n_clusters, checks[0][1])
-    passed = value >= threshold
+    passed = value >= threshold - EQUAL
     for matrix, minimum in checks[1:]:
         later = matrix[:, requirement.position]
-        fails_here = passed & (later < minimum)
+        fails_here = passed & (later < minimum - EQUAL)
         value, threshold = (
             np.where(fails_here, later, value),
             np.where(fails_here, minimum, threshold),
@@ -195,7 +197,7 @@ def _veto(found: Evidence, rules: RootRules, shape: tuple[int, int]) -> Gate:
         for cluster in range(shape[0]):
             name, value = _vetoing(found.positive_fraction[cluster], veto)
             gate.value[cluster, row] = value
-            gate.passed[cluster, row] = not value > veto.max_pos_frac
+            gate.passed[cluster, row] = not value > veto.max_pos_frac + EQUAL
             if gate.marker is not None:
                 gate.marker[cluster, row] = name
     return gate
@@ -206,7 +208,7 @@ def _vetoing(fractions: Float64, veto: ResolvedVeto) -> tuple[str | None, float]
     if not veto.markers:
         return None, np.nan
     for name, position in veto.markers:
-        if fractions[position] > veto.max_pos_frac:
+        if fractions[position] > veto.max_pos_frac + EQUAL:
             return name, float(fractions[position])
     name, position = max(veto.markers, key=lambda marker: float(fractions[marker[1]]))
     return name, float(fractions[position])
@@ -237,7 +239,8 @@ def _inherit(
             passing = [child for child in children if passed[cluster, child]]
             if passing:
                 passed[cluster, row] = True
-                through[cluster, row] = max(
-                    passing, key=lambda child: float(scores[cluster, child])
+                best = max(scores[cluster, child] for child in passing)
+                through[cluster, row] = next(
+                    child for child in passing if scores[cluster, child] >= best - EQUAL
                 )
     return passed, through

@@ -132,6 +132,11 @@ def test_the_ui_has_the_partitions_of_the_demo(small_demo):
         assert found["partitionKeys"] == PARTITIONS
         materialized = found["assetPartitionStatuses"]["materializedPartitions"]
         assert sorted(materialized) == PARTITIONS
+        stale = """{ assetNodes { assetKey { path } isMaterializable
+            staleStatus(partition: "uterus__sim-1") } }"""
+        for asset in ask(port, stale)["assetNodes"]:
+            if asset["isMaterializable"]:
+                assert asset["staleStatus"] == "FRESH", asset["assetKey"]
         info = ask(port, "{ instance { info } }")["instance"]["info"]
         assert "enabled: false" in info.split("telemetry:")[1][:40]
     finally:

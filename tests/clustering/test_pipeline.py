@@ -23,7 +23,8 @@ from tests.builders import expression
 
 def cliques(*sizes: int) -> sp.csr_matrix:
     """Separate complete graphs."""
-    return sp.csr_matrix(sp.block_diag([np.ones((n, n)) - np.eye(n) for n in sizes]))
+    blocks = [sp.coo_matrix(np.ones((n, n)) - np.eye(n)) for n in sizes]
+    return sp.csr_matrix(sp.block_diag(blocks))
 
 
 def blobs(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -410,3 +410,12 @@ def test_each_cluster_is_held_against_the_gates_by_itself():
     steps = tables["decision_steps"]
     passed = steps[steps["child_passed_gate"]]
     assert passed[["cluster_id", "child_path"]].to_numpy().tolist() == [["0", "R"], ["1", "S"]]
+
+
+def test_rounding_decides_no_gate():
+    # the mean of three fractions of 0.2 is 0.20000000000000004 or 0.19999999999999998 by its order
+    found = evidence_of([0, 0, 0, 0], [0.2 - 1e-12, 0.2, 0.2, 0.2])
+    limits = {"min_pos_frac": {0: 0.2}, "min_frac_markers_on": {0: 1.0}, "min_enrichment": {0: 0.0}}
+    assert judged({"R": node("ABC")}, found, **limits).step("R")["fail_reason"] is None
+    below = evidence_of([0, 0, 0, 0], [0.2 - 1e-6, 0.2, 0.2, 0.2])
+    assert judged({"R": node("ABC")}, below, **limits).step("R")["fail_reason"] == "low_positive"
