@@ -80,6 +80,7 @@ def test_the_sample_itself_is_left_alone():
     np.testing.assert_array_equal(sample.X, before.X)
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # scanpy under pandas 3
 def test_results_survive_a_file_and_read_in_scanpy(tmp_path):
     sample, view, result = run()
     attached(sample, view, result).write_h5ad(tmp_path / "r.h5ad")
