@@ -40,7 +40,7 @@ constraints:
 	mv constraints.txt.new constraints.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO_DIR)
+	rm -rf $(VENV) .demo
 
 # another interpreter makes another stamp, so that .venv is built anew for it
 $(BASE): pyproject.toml constraints.txt

@@ -25,6 +25,22 @@ def demo(
 
 
 @app.command()
+def run(
+    partitions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PARTITION]...", help="<tissue>__<sample>; all when none is named."
+        ),
+    ] = None,
+    project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
+) -> None:
+    """Annotate samples of a project through the asset graph."""
+    from ctr_assets.commands import run_partitions
+
+    run_partitions(project, partitions or [])
+
+
+@app.command()
 def ui(
     project: Annotated[
         Path, typer.Argument(help="Project folder, the one with ctr.yaml.")
@@ -34,7 +50,7 @@ def ui(
     """Open the Dagster UI of a project, on this machine only."""
     from ctr_assets.commands import run_ui
 
-    raise typer.Exit(run_ui(project, port))
+    run_ui(project, port)
 
 
 def main() -> None:

@@ -1,20 +1,29 @@
 """Commands that need the graph; imported by the command line when one of them is called."""
 
 import os
+import socket
 import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
 
 import dagster as dg
 
 from ctr_assets import demo as demo_project
 from ctr_assets.jobs import ANNOTATE_PARTITION
-from ctr_assets.partitions import Partition
+from ctr_assets.partitions import Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
-from ctr_assets.runs import Outcome, n_steps, project_instance, register, run_job
+from ctr_assets.runs import (
+    Outcome,
+    n_steps,
+    project_instance,
+    register,
+    run_job,
+    write_instance,
+)
 from ctr_engine.cli.console import step_progress
-from ctr_engine.errors import CtrError
+from ctr_engine.errors import CtrError, Fault, InputError, ParameterError
 from ctr_engine.io.tables import read_parquet
 from ctr_engine.reporting.reasons import reasons
 from ctr_engine.tables import STAGE_H_TABLES
@@ -36,15 +45,8 @@ def run_demo(folder: Path) -> None:
     """
     project = demo_project.make_project(folder)
     partitions = [sample.partition for sample in demo_project.demo_samples()]
-    total = len(partitions) * n_steps(ANNOTATE_PARTITION)
-    with project_instance(project) as instance, step_progress(total, "annotating") as progress:
-        register(instance, partitions)
-        outcomes = [_run(instance, project, partition, progress) for partition in partitions]
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    if failed:
-        lines = [f"{o.partition.key}: {fault}" for o in failed for fault in o.faults]
-        raise RunFailedError("\n".join(["These partitions failed:", *lines]))
-    _show_reasons(project, demo_project.BLOOD)
+    _run_all(project, partitions)
+    _show_reasons(project, demo_project.BLOOD, "real cells")
     _show_comparison(project, partitions)
     _show_places(project)
 
@@ -58,7 +60,7 @@ def _run(
     return run_job(instance, project, partition, ANNOTATE_PARTITION, on_step)
 
 
-def _show_reasons(project: Project, partition: Partition) -> None:
+def _show_reasons(project: Project, partition: Partition, what: str = "cells") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -69,7 +71,7 @@ def _show_reasons(project: Project, partition: Partition) -> None:
         for name in names
     }
     why = reasons(tables)
-    shown = Table(title=f"{partition.key}: real cells, one row per cluster")
+    shown = Table(title=f"{partition.key}: {what}, one row per cluster")
     for name in ("cluster", "cells", "cell type", "why"):
         shown.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
     for row in tables["cluster_annotations"].to_dict("records"):
@@ -90,7 +92,12 @@ def _show_comparison(project: Project, partitions: list[Partition]) -> None:
         found = demo_project.compare(project, partition)
         figures = (found.exact, found.hierarchical_f, found.unassigned)
         shown.add_row(partition.key, f"{found.n_cells:,}", *(f"{x:.3f}" for x in figures))
-    Console().print(shown)
+    console = Console()
+    console.print(shown)
+    console.print(
+        "exact: the known label itself; hierarchical F also counts the ancestors that both share. "
+        "The known labels of the blood cells come from bulk references and are noisy themselves."
+    )
 
 
 def _show_places(project: Project) -> None:
@@ -105,15 +112,63 @@ def _stored(project: Project, name: str, partition: Partition) -> Path:
     return project.storage / name / f"{partition.key}.parquet"
 
 
-def run_ui(folder: Path, port: int) -> int:
-    """Serve the Dagster UI of a project on the loopback interface until it is stopped.
+def run_partitions(folder: Path, keys: list[str]) -> None:
+    """Run the graph on samples of a project, on all that lie in its folder when none is named.
 
-    Returns
-    -------
-    Exit code of Dagster.
+    Raises
+    ------
+    InputError
+        If there is no sample, or one that is named is not there.
+    RunFailedError
+        If a partition failed; the others have been made.
     """
     project = load_project(folder)
-    demo_project.write_instance(project)
+    partitions = [parse_key(key) for key in keys] or project.partitions()
+    for partition in partitions:
+        project.sample_path(partition)
+    if not partitions:
+        place = project.root / project.config.samples_dir / "<tissue>" / "<sample>.h5ad"
+        raise InputError(str(folder), [Fault(f"there is no sample; put one at {place}")])
+    _run_all(project, partitions)
+    for partition in partitions:
+        _show_reasons(project, partition)
+    _show_places(project)
+
+
+def _run_all(project: Project, partitions: list[Partition]) -> None:
+    total = len(partitions) * n_steps(ANNOTATE_PARTITION)
+    with project_instance(project) as instance, step_progress(total, "annotating") as progress:
+        register(instance, partitions)
+        outcomes = [_run(instance, project, partition, progress) for partition in partitions]
+    failed = [outcome for outcome in outcomes if not outcome.success]
+    if failed:
+        lines = [f"{o.partition.key}: {fault}" for o in failed for fault in o.faults]
+        raise RunFailedError("\n".join(["These partitions failed:", *lines]))
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            msg = f"port {port} is in use; is the UI open already? Else: ctr ui --port {port + 1}"
+            raise ParameterError(msg) from None
+
+
+def run_ui(folder: Path, port: int) -> NoReturn:
+    """Become the Dagster UI of a project, on the loopback interface, until it is stopped.
+
+    Raises
+    ------
+    ParameterError
+        If the port is in use.
+    RunFailedError
+        If Dagster cannot open its instance.
+    """
+    project = load_project(folder)
+    _require_free(port)
+    write_instance(project)
     environment = os.environ | {
         PROJECT_VARIABLE: str(project.root),
         "DAGSTER_HOME": str(project.dagster_home),
@@ -122,13 +177,14 @@ def run_ui(folder: Path, port: int) -> int:
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]
     dagster = [sys.executable, *quiet, "-m", "dagster"]
     # two processes that both start on an empty SQLite home corrupt it; one command makes it first
-    subprocess.run([*dagster, "instance", "info"], env=environment, check=True, capture_output=True)
+    info = [*dagster, "instance", "info"]
+    made = subprocess.run(info, env=environment, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise RunFailedError(f"Dagster cannot open {project.dagster_home}:\n{made.stderr}")
     print(f"http://{LOOPBACK}:{port}  (stop with Ctrl-C)", flush=True)
     workspace = str(files("ctr_assets") / "instance" / "workspace.yaml")
     serve = ["dev", "-w", workspace, "-h", LOOPBACK, "-p", str(port)]
-    try:
-        # not in a folder with a dagster.yaml of its own, about which Dagster would warn
-        run = subprocess.run([*dagster, *serve], env=environment, cwd=project.root, check=False)
-        return run.returncode
-    except KeyboardInterrupt:
-        return 0
+    # not in a folder with a dagster.yaml of its own, about which Dagster would warn; and in place
+    # of this process, so that Dagster itself gets the signals that stop it
+    os.chdir(project.root)
+    os.execve(sys.executable, [*dagster, *serve], environment)

@@ -4,7 +4,6 @@ Makes a project folder as a laboratory would have it; the labels can be compared
 """
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ctr_assets.partitions import Partition
 from ctr_assets.project import CONFIG_FILE, Project, load_project
 from ctr_engine.errors import Fault, InputError, OutputError
-from ctr_engine.io.atomic import whole_file, write_text
+from ctr_engine.io.atomic import write_text
 from ctr_engine.io.samples import write_h5ad
 from ctr_engine.reporting.truth import TruthComparison, compare_with_truth
 from ctr_engine.simulate import TRUTH, CellProfile, SimulationParams, simulate_sample
@@ -102,10 +101,15 @@ def make_project(folder: Path) -> Project:
         If the folder holds something else.
     """
     marker = folder / CONFIG_FILE
-    if folder.exists() and not marker.exists() and any(folder.iterdir()):
-        msg = f"{folder} is not empty and has no {CONFIG_FILE}; name another folder"
-        raise OutputError(msg)
-    write_text(marker, CONFIG)
+    if folder.exists() and any(folder.iterdir()):
+        if not marker.exists():
+            msg = f"{folder} is not empty and has no {CONFIG_FILE}; name another folder"
+            raise OutputError(msg)
+        if marker.read_text(encoding="utf-8") != CONFIG:
+            msg = f"{marker} is not that of the demo; name another folder"
+            raise OutputError(msg)
+    else:
+        write_text(marker, CONFIG)
     for tissue in ("blood", "fallopian-tube", "uterus"):
         target = folder / "marker_maps" / f"{tissue}.json"
         if not target.exists():
@@ -115,16 +119,7 @@ def make_project(folder: Path) -> Project:
         path = folder / "samples" / sample.partition.tissue / f"{sample.partition.sample}.h5ad"
         if not path.exists():
             write_h5ad(sample.make(), path)
-    write_instance(project)
     return project
-
-
-def write_instance(project: Project) -> None:
-    """Give the project its Dagster instance, unless it has one."""
-    target = project.dagster_home / "dagster.yaml"
-    if not target.exists():
-        with whole_file(target) as temporary:
-            shutil.copyfile(Path(str(files("ctr_assets") / "instance" / "dagster.yaml")), temporary)
 
 
 def compare(project: Project, partition: Partition) -> TruthComparison:
@@ -134,5 +129,5 @@ def compare(project: Project, partition: Partition) -> TruthComparison:
     from ctr_engine import keys
 
     path = project.storage / "coarse_clusters" / f"{partition.key}.h5ad"
-    obs = anndata.read_h5ad(path, backed="r").obs
+    obs = anndata.read_h5ad(path).obs
     return compare_with_truth(obs[keys.CELL_TYPE_PATH].tolist(), obs[TRUTH].tolist())

@@ -16,6 +16,7 @@ from pydantic import Field
 from upath import UPath
 
 from ctr_assets.project import project_at
+from ctr_engine.errors import CtrError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.io.atomic import whole_file
 from ctr_engine.io.expression import ExpressionFile, write_expression
@@ -39,6 +40,8 @@ class _StoredFiles(dg.UPathIOManager):
                 f"Materialize {name} first."
             )
             raise dg.Failure(msg, allow_retries=False) from missing
+        except CtrError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
 
     def record(self, context: dg.OutputContext, path: Path) -> None:
         """Note the hash and the size of what was written."""

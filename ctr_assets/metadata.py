@@ -3,10 +3,11 @@
 import base64
 import io
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -26,20 +27,28 @@ _RESOLUTIONS = (90, 60, 40, 25)
 class Measured:
     """Seconds and memory of one step, known when it has ended."""
 
-    started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
 
     def metadata(self) -> dict[str, Any]:
-        """Seconds so far, and the largest memory of the process."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        seconds = time.perf_counter() - self.started
-        return {"seconds": round(seconds, 3), "peak_memory_mib": round(peak, 1), "device": "cpu"}
+        """Seconds of the step, and the largest memory of the process by then."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "peak_memory_mib": round(self.peak_memory_mib, 1),
+            "device": "cpu",
+            "backend": "numpy, scikit-learn, igraph",
+        }
 
 
 @contextmanager
 def step() -> Iterator[Measured]:
     """Measure a step; an error of ours becomes a failure with its text, and is not retried."""
+    measured, started = Measured(), time.perf_counter()
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     try:
-        yield Measured()
+        yield measured
+        measured.seconds = time.perf_counter() - started
+        measured.peak_memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     except CtrError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 
@@ -83,5 +92,6 @@ def picture(draw: Callable[[], "Figure"]) -> dict[str, Any]:
         figure.savefig(buffer, format="png", dpi=resolution)
         encoded = base64.b64encode(buffer.getvalue()).decode()
         if len(encoded) < _LARGEST_PICTURE:
-            break
-    return {"picture": dg.MetadataValue.md(f"![picture](data:image/png;base64,{encoded})")}
+            text = f"![picture](data:image/png;base64,{encoded})"
+            return {"picture": dg.MetadataValue.md(text)}
+    return {"picture": dg.MetadataValue.md("The picture would be too large to be shown here.")}

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from ctr_assets.partitions import Partition, parse_key
 from ctr_engine.cli.options import read_document, validated
-from ctr_engine.errors import ConfigError, Fault, InputError
+from ctr_engine.errors import ConfigError, Fault, InputError, MarkerMapError
 from ctr_engine.io.samples import SUFFIXES
-from ctr_engine.params import Params
+from ctr_engine.params import Params, layered
 from ctr_engine.profiles import AnalysisParams
 
 CONFIG_FILE = "ctr.yaml"
@@ -29,7 +29,7 @@ class ProjectConfig(Params):
     storage: Path = Field(Path("storage"), description="Where the assets are stored.")
     defaults: AnalysisParams = Field(AnalysisParams(), description="Parameters of every tissue.")
     tissues: Mapping[TissueName, AnalysisParams] = Field(
-        {}, description="Parameters of single tissues, in place of the defaults."
+        {}, description="Parameters of single tissues, over the defaults."
     )
 
 
@@ -52,8 +52,10 @@ class Project:
 
     def params_for(self, partition: Partition) -> AnalysisParams:
         """Parameters of a partition's tissue."""
-        tissues = self.config.tissues
-        return tissues[partition.tissue] if partition.tissue in tissues else self.config.defaults
+        defaults, tissues = self.config.defaults, self.config.tissues
+        if partition.tissue not in tissues:
+            return defaults
+        return layered(defaults, tissues[partition.tissue])
 
     def sample_path(self, partition: Partition) -> Path:
         """File of a sample.
@@ -73,12 +75,20 @@ class Project:
         return found[0]
 
     def marker_map_path(self, tissue: str) -> Path:
-        """File of a tissue's marker map; the JSON name when there is none yet."""
+        """File of a tissue's marker map; the JSON name when there is none yet.
+
+        Raises
+        ------
+        MarkerMapError
+            If there is more than one.
+        """
         folder = self.root / self.config.marker_maps_dir
-        for suffix in (".json", ".yaml", ".yml"):
-            if (folder / f"{tissue}{suffix}").exists():
-                return folder / f"{tissue}{suffix}"
-        return folder / f"{tissue}.json"
+        candidates = [folder / f"{tissue}{suffix}" for suffix in (".json", ".yaml", ".yml")]
+        found = [path for path in candidates if path.exists()]
+        if len(found) > 1:
+            both = " and ".join(str(path) for path in found)
+            raise MarkerMapError(tissue, [Fault(f"{both}: more than one map; keep one")])
+        return found[0] if found else candidates[0]
 
     def partitions(self) -> list[Partition]:
         """Find the samples that lie in the folder and have a proper name, in order of their key."""

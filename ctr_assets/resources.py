@@ -1,6 +1,6 @@
 """What assets are given: the project, and the marker maps as they were observed. No IO managers."""
 
-import shutil
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -9,7 +9,7 @@ from pydantic import Field
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project, project_at
 from ctr_engine.errors import Fault, MarkerMapError
-from ctr_engine.io.atomic import whole_file
+from ctr_engine.io.atomic import write_text
 from ctr_engine.io.samples import read_marker_map
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.profiles import AnalysisParams
@@ -41,12 +41,10 @@ def keep_marker_map(project: Project, tissue: str) -> MarkerMap:
     MarkerMapError
         If the live map is missing or breaks a rule; no copy is made then.
     """
-    live = project.marker_map_path(tissue)
-    marker_map = read_marker_map(live)
-    copy = _copy_path(project, tissue, marker_map.content_hash, live.suffix)
-    if not copy.exists():
-        with whole_file(copy) as temporary:
-            shutil.copyfile(live, temporary)
+    marker_map = read_marker_map(project.marker_map_path(tissue))
+    copy = _copy_path(project, tissue, marker_map.content_hash)
+    if _kept(copy, marker_map.content_hash) is None:
+        write_text(copy, json.dumps(marker_map.as_source(), indent=2) + "\n")
     return marker_map
 
 
@@ -58,17 +56,24 @@ def kept_marker_map(project: Project, tissue: str, content_hash: str) -> MarkerM
     MarkerMapError
         If the copy is gone or is no longer what its name says.
     """
-    for suffix in (".json", ".yaml", ".yml"):
-        copy = _copy_path(project, tissue, content_hash, suffix)
-        if copy.exists():
-            marker_map = read_marker_map(copy)
-            if marker_map.content_hash == content_hash:
-                return marker_map
-    message = (
-        f"no copy with the hash {content_hash} is stored; observe marker_map of {tissue} again"
-    )
-    raise MarkerMapError(str(project.marker_map_path(tissue)), [Fault(message)])
+    copy = _copy_path(project, tissue, content_hash)
+    marker_map = _kept(copy, content_hash)
+    if marker_map is None:
+        message = (
+            f"no map with the hash {content_hash} is kept; observe marker_map of {tissue} again"
+        )
+        raise MarkerMapError(str(copy), [Fault(message)])
+    return marker_map
 
 
-def _copy_path(project: Project, tissue: str, content_hash: str, suffix: str) -> Path:
-    return project.storage / MARKER_MAP_VERSIONS / tissue / f"{content_hash}{suffix}"
+def _kept(copy: Path, content_hash: str) -> MarkerMap | None:
+    """Read a copy; None when there is none, or it was damaged."""
+    try:
+        marker_map = read_marker_map(copy)
+    except MarkerMapError:
+        return None
+    return marker_map if marker_map.content_hash == content_hash else None
+
+
+def _copy_path(project: Project, tissue: str, content_hash: str) -> Path:
+    return project.storage / MARKER_MAP_VERSIONS / tissue / f"{content_hash}.json"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import PARTITIONS, Partition
 from ctr_assets.project import Project
 from ctr_engine.errors import CtrError
+from ctr_engine.io.atomic import write_text
 
 REPOSITORY_TAG, REPOSITORY = ".dagster/repository", "__repository__@ctr"
 """Without this tag a run from Python is missing from the page of its job."""
@@ -27,9 +29,18 @@ class Outcome:
     faults: tuple[str, ...]
 
 
+def write_instance(project: Project) -> None:
+    """Give the project its Dagster instance, unless it has one."""
+    target = project.dagster_home / "dagster.yaml"
+    if not target.exists():
+        ours = files("ctr_assets") / "instance" / "dagster.yaml"
+        write_text(target, ours.read_text(encoding="utf-8"))
+
+
 @contextmanager
 def project_instance(project: Project) -> Iterator[dg.DagsterInstance]:
-    """Open the Dagster instance of a project."""
+    """Open the Dagster instance of a project, made when there is none."""
+    write_instance(project)
     with dg.DagsterInstance.from_config(str(project.dagster_home)) as instance:
         yield instance
 

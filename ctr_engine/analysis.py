@@ -11,8 +11,7 @@ import pandas as pd
 
 from ctr_engine import ALGORITHM_VERSION, keys
 from ctr_engine.cluster_statistics import Statistics, cluster_statistics
-from ctr_engine.clustering.pca import pca
-from ctr_engine.clustering.pipeline import knn_graph, leiden
+from ctr_engine.clustering.pipeline import cluster_cells
 from ctr_engine.de import de_lookup, rank_genes_groups
 from ctr_engine.errors import CellMismatchError, Fault, InputError
 from ctr_engine.expression import ExpressionView
@@ -24,13 +23,14 @@ from ctr_engine.markers.panel import ResolvedMap, resolve_map
 from ctr_engine.markers.root_rules import resolve_root_rules
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.scoring import evidence, marker_evidence, marker_scores
-from ctr_engine.tables import Annotations, Clusters, frame
+from ctr_engine.tables import Annotations, Clusters, frame, natural_key
 from ctr_engine.voting import cluster_annotations
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 Progress = Callable[[str], None]
+_LONGEST_ID = 200
 CLUSTERING_STEPS, LABEL_STEPS = 3, 3
 """Steps that :func:`annotate` reports for clusters and labels, beside two for statistics."""
 
@@ -130,7 +130,7 @@ def existing_clusters(adata: "AnnData", column: str, source: str = "sample") -> 
     Raises
     ------
     InputError
-        If there is no such column, or a cell has no id in it.
+        If there is no such column, a cell has no id in it, or an id cannot be shown.
     """
     if column not in adata.obs.columns:
         known = ", ".join(map(str, adata.obs.columns)) or "none"
@@ -147,7 +147,21 @@ def existing_clusters(adata: "AnnData", column: str, source: str = "sample") -> 
             "an id, or drop them."
         )
         raise InputError(source, [Fault(message)])
-    return [str(value) for value in values]
+    ids = [str(value) for value in values]
+    odd = sorted(
+        {
+            name
+            for name in ids
+            if not name.strip() or len(name) > _LONGEST_ID or not name.isprintable()
+        }
+    )
+    if odd:
+        shown = ", ".join(repr(name[:30]) for name in odd[:5])
+        message = (
+            f"obs[{column!r}] has cluster ids that are empty, very long or unprintable: {shown}"
+        )
+        raise InputError(source, [Fault(message)])
+    return ids
 
 
 def annotate(
@@ -184,12 +198,10 @@ def annotate(
     resolved = None if marker_map is None else resolve_map(marker_map, view.panel)
     coordinates = None
     if clusters is None:
-        progress("pca")
-        coordinates = pca(view, params.clustering.n_pcs)
-        progress("knn_graph")
-        graph = knn_graph(coordinates, params.clustering, n_jobs=n_jobs)
-        progress("leiden_clusters")
-        clusters = leiden(graph, params.clustering).tolist()
+        found, coordinates, _ = cluster_cells(
+            view, params.clustering, n_jobs=n_jobs, progress=progress
+        )
+        clusters = found.tolist()
     table = clusters_table(view.cell_ids.tolist(), clusters)
     progress("cluster_statistics")
     statistics = cluster_statistics(view, clusters, params.effective_scoring, n_jobs=n_jobs)
@@ -248,23 +260,35 @@ def attach(
         msg = "the sample no longer has the cells that were annotated; annotate it again"
         raise CellMismatchError(msg)
     result = adata[:, list(view.panel.markers)].copy()
+    _forget_earlier_run(result)
     result.layers[keys.STAGE_H_LAYER] = view.values
     for name in view.technical.columns:
         result.obs[name] = view.technical[name].to_numpy()
-    result.obs[keys.CLUSTER] = pd.Categorical(clusters["cluster_id"])
+    ids = sorted(set(clusters["cluster_id"]), key=natural_key)
+    result.obs[keys.CLUSTER] = pd.Categorical(clusters["cluster_id"], categories=ids)
     if annotations is not None:
         for name in (keys.CELL_TYPE, keys.CELL_TYPE_ROOT, keys.CELL_TYPE_PATH):
             result.obs[name] = pd.Categorical(annotations[name])
         result.obs[keys.CELL_TYPE_CONFIDENCE] = annotations[keys.CELL_TYPE_CONFIDENCE].to_numpy()
     if coordinates is not None:
         result.obsm[keys.PCA] = coordinates
-    result.uns[keys.de_key(view.layer)] = rank_genes_groups(lookup, keys.STAGE_H_LAYER)
+    if lookup["wilcoxon_score"].notna().any():
+        result.uns[keys.de_key(view.layer)] = rank_genes_groups(lookup, keys.STAGE_H_LAYER)
     result.uns[keys.UNS_PARAMS] = json.dumps(run_record(params, view, marker_map), sort_keys=True)
     if marker_map is not None:
         gating = params.gating_for(marker_map).model_dump(mode="json")
         result.uns[keys.UNS_GATING_PARAMS] = json.dumps(gating, sort_keys=True)
-        result.uns[keys.UNS_MARKER_MAP] = json.dumps(marker_map.canonical(), sort_keys=True)
+        result.uns[keys.UNS_MARKER_MAP] = json.dumps(marker_map.as_source())
     return result
+
+
+def _forget_earlier_run(adata: "AnnData") -> None:
+    """Drop what an earlier run wrote, so that its labels do not stand beside new clusters."""
+    for name in keys.OBS_OF_STAGE_H:
+        if name in adata.obs.columns:
+            del adata.obs[name]
+    for name in [name for name in adata.uns if name in keys.UNS_OF_STAGE_H or keys.is_de_key(name)]:
+        del adata.uns[name]
 
 
 def run_record(

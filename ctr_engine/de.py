@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from ctr_engine.cluster_statistics import Statistics
+from ctr_engine.keys import CLUSTER
 from ctr_engine.params import Count, Params, Real
 from ctr_engine.tables import DELookup, frame
 
@@ -159,7 +160,7 @@ def rank_genes_groups(lookup: pd.DataFrame, layer: str) -> dict[str, Any]:
     }
     result: dict[str, Any] = {
         "params": {
-            "groupby": "cluster_lvl0",
+            "groupby": CLUSTER,
             "reference": "rest",
             "method": "wilcoxon",
             "use_raw": False,

@@ -25,7 +25,9 @@ Matrix: TypeAlias = Any
 """Dense float32 array or CSC matrix; scipy publishes no types."""
 
 MIN_CELLS, MIN_MARKERS, MIN_STD = 3, 2, 1e-3
+SCALE_LIMIT = 10.0
 _RAW_COUNT_MAXIMUM = 30
+_TRANSFORMED_MAXIMUM = 100
 _CP10K = 1e4
 
 
@@ -123,12 +125,12 @@ def read_expression(
     InputError
         If the sample cannot be annotated; every fault that can be seen is in the message.
     """
-    _refuse(source, _shape_faults(adata))
-    layer = _layer_name(adata, params.layer, source)
-    raw = _as_float32(adata.X if layer == X_LAYER else adata.layers[layer], layer, source)
+    adata = adata.to_memory() if adata.isbacked else adata
+    layer, raw, faults = _layer_values(adata, params.layer)
     columns = np.asarray(adata.var_names, dtype=str)
-    _refuse(source, _finite_faults(raw, columns, layer))
+    _refuse(source, [*_shape_faults(adata), *faults, *_finite_faults(raw, columns, layer)])
     warnings = _raw_count_warning(raw, layer) if params.normalize == "none" else ()
+    warnings += _idle_technical(columns, params)
     technical, features, technical_columns = _split_technical(raw, columns, params, source)
     technical.index = pd.Index(np.asarray(adata.obs_names, dtype=str))
     clash = [name for name in technical.columns if name in adata.obs.columns]
@@ -177,6 +179,12 @@ def column_std(values: Matrix) -> npt.NDArray[np.float64]:
     return std
 
 
+def scaled(values: Any, mean: Any, std: Any) -> npt.NDArray[np.float64]:
+    """Bring values to zero mean and unit sample SD, clipped at +-10; float64."""
+    centred = (np.asarray(values, dtype=np.float64) - mean) / std
+    return np.asarray(np.clip(centred, -SCALE_LIMIT, SCALE_LIMIT))
+
+
 def _refuse(source: str, faults: Sequence[Fault]) -> None:
     if faults:
         raise InputError(source, faults)
@@ -202,7 +210,8 @@ def _shape_faults(adata: "AnnData") -> list[Fault]:
     return faults
 
 
-def _layer_name(adata: "AnnData", wanted: str, source: str) -> str:
+def _layer_values(adata: "AnnData", wanted: str) -> tuple[str, Matrix, list[Fault]]:
+    """Name and float32 values of the layer; no values beside a fault."""
     layers = [name for name in adata.layers if name is not None]  # None is X, from anndata 0.13 on
     known = [*layers, *([] if adata.X is None else [X_LAYER])]
     if wanted == "auto":
@@ -210,32 +219,27 @@ def _layer_name(adata: "AnnData", wanted: str, source: str) -> str:
         wanted = found[0] if found else "auto"
     if wanted not in known:
         listed = ", ".join(map(repr, known)) or "none"
-        _refuse(
-            source,
-            [
-                Fault(
-                    f"there is no layer {wanted!r}; the layers are {listed}. Name one with --layer."
-                )
-            ],
-        )
-    return wanted
-
-
-def _as_float32(values: Any, layer: str, source: str) -> Matrix:
+        fault = f"there is no layer {wanted!r}; the layers are {listed}. Name one with --layer."
+        return wanted, None, [Fault(fault)]
+    values = adata.X if wanted == X_LAYER else adata.layers[wanted]
     dtype = np.dtype(getattr(values, "dtype", object))
     if dtype.kind not in "fiub":
-        _refuse(source, [Fault(f"the layer {layer!r} holds {dtype}, not numbers")])
-    with np.errstate(
-        over="ignore"
-    ):  # what does not fit float32 becomes infinite and is refused below
+        return wanted, None, [Fault(f"the layer {wanted!r} holds {dtype}, not numbers")]
+    return wanted, _as_float32(values), []
+
+
+def _as_float32(values: Any) -> Matrix:
+    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is refused
         if sp.issparse(values):
-            matrix = sp.csc_matrix(values, dtype=np.float32)
+            matrix = sp.csc_matrix(values, dtype=np.float32, copy=True)
             matrix.sum_duplicates()
             return matrix
         return np.asarray(values, dtype=np.float32)
 
 
 def _finite_faults(values: Matrix, columns: npt.NDArray[np.str_], layer: str) -> list[Fault]:
+    if values is None:
+        return []
     if sp.issparse(values):
         owner = np.repeat(np.arange(values.shape[1]), np.diff(values.indptr))
         counts = np.bincount(owner[~np.isfinite(values.data)], minlength=values.shape[1])
@@ -257,13 +261,38 @@ def _finite_faults(values: Matrix, columns: npt.NDArray[np.str_], layer: str) ->
 
 def _raw_count_warning(values: Matrix, layer: str) -> tuple[str, ...]:
     stored = values.data if sp.issparse(values) else values
-    if stored.size == 0 or stored.max() <= _RAW_COUNT_MAXIMUM or stored.min() < 0:
+    if stored.size == 0 or stored.max() <= _RAW_COUNT_MAXIMUM:
         return ()
+    if stored.min() < 0:
+        return _untransformed_warning(stored, layer)
     if not np.array_equal(stored, np.rint(stored)):
-        return ()
+        return _untransformed_warning(stored, layer)
     warning = (
         f"The layer {layer!r} looks like raw counts (whole numbers up to {stored.max():.0f}). "
         'Set normalize="log1p_cp10k" for RNA, or normalize="arcsinh" for CyTOF.'
+    )
+    return (warning,)
+
+
+def _idle_technical(columns: npt.NDArray[np.str_], params: ExpressionParams) -> tuple[str, ...]:
+    """Name technical markers that somebody asked for and that no column has."""
+    if "technical_markers" not in params.model_fields_set:
+        return ()
+    resolver = Resolver(Panel(tuple(columns.tolist())), {})
+    known = set(ExpressionParams().technical_markers)
+    return tuple(
+        f"The technical marker {name!r} is not among the columns; nothing was set aside for it."
+        for name in params.technical_markers
+        if name not in known and resolver.resolve(name).status == "missing"
+    )
+
+
+def _untransformed_warning(stored: Any, layer: str) -> tuple[str, ...]:
+    if stored.max() <= _TRANSFORMED_MAXIMUM:
+        return ()
+    warning = (
+        f"The layer {layer!r} has values up to {stored.max():.0f} and looks untransformed. Name a "
+        'transformed layer, or set normalize="arcsinh".'
     )
     return (warning,)
 

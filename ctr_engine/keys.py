@@ -27,6 +27,16 @@ UNASSIGNED: Final = "Unassigned"
 UNCERTAIN: Final = "Uncertain"
 
 
+OBS_OF_STAGE_H: Final = (CLUSTER, CELL_TYPE, CELL_TYPE_ROOT, CELL_TYPE_CONFIDENCE, CELL_TYPE_PATH)
+UNS_OF_STAGE_H: Final = (UNS_PARAMS, UNS_GATING_PARAMS, UNS_MARKER_MAP)
+_DE_PREFIX: Final = "de_wilcoxon_"
+
+
+def is_de_key(name: str) -> bool:
+    """Whether an ``uns`` entry holds Wilcoxon results of ours."""
+    return name.startswith(_DE_PREFIX)
+
+
 def de_key(layer: str) -> str:
     """Name of the ``uns`` entry with the Wilcoxon results on values that came from ``layer``."""
-    return f"de_wilcoxon_{layer.replace('/', '_')}"
+    return _DE_PREFIX + layer.replace("/", "_")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
@@ -50,6 +50,24 @@ class Params(BaseModel):
         for layer in layers:
             merged |= {name: getattr(layer, name) for name in layer.model_fields_set}
         return type(self).model_validate(merged)
+
+
+AnyParams = TypeVar("AnyParams", bound=Params)
+
+
+def layered(below: AnyParams, above: AnyParams) -> AnyParams:
+    """Put what ``above`` sets over what ``below`` sets, at every depth; the rest stays unset."""
+    lower = below.model_dump(exclude_unset=True)
+    return type(below).model_validate(_merged(lower, above.model_dump(exclude_unset=True)))
+
+
+def _merged(lower: dict[Any, Any], upper: dict[Any, Any]) -> dict[Any, Any]:
+    both = {
+        key: _merged(lower[key], value)
+        for key, value in upper.items()
+        if key in lower and isinstance(value, dict) and isinstance(lower[key], dict)
+    }
+    return {**lower, **upper, **both}
 
 
 def faults_of(

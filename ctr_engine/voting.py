@@ -12,18 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine.cluster_statistics import Statistics
-from ctr_engine.expression import ExpressionView
+from ctr_engine.expression import ExpressionView, scaled
 from ctr_engine.gating.descend import Walk, assignment
-from ctr_engine.gating.gate import EQUAL, GateResults
+from ctr_engine.gating.gate import GateResults
 from ctr_engine.keys import UNCERTAIN
-from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.gating_params import EQUAL, GatingParams
 from ctr_engine.markers.panel import ResolvedMap
 from ctr_engine.tables import ClusterAnnotations, from_rows
 
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
-
-SCALE_LIMIT = 10.0
 
 
 def scaled_block(
@@ -34,8 +32,7 @@ def scaled_block(
     n = view.n_cells
     mean = reference["mean"].to_numpy(dtype=np.float64)
     sample_std = reference["std"].to_numpy(dtype=np.float64) * np.sqrt(n / (n - 1))
-    scaled = (view.block(rows, columns).astype(np.float64) - mean) / sample_std
-    return np.asarray(np.clip(scaled, -SCALE_LIMIT, SCALE_LIMIT))
+    return scaled(view.block(rows, columns), mean, sample_std)
 
 
 def cluster_annotations(
@@ -141,16 +138,16 @@ def _agreement(
         if len(rivals) < 2:
             continue
         columns = sorted({p for row in rivals for p in resolved.nodes[row].positions})
-        scaled = scaled_block(view, statistics, cells, columns)
+        values = scaled_block(view, statistics, cells, columns)
         place = {position: i for i, position in enumerate(columns)}
-        by_node = {row: _cell_score(scaled, resolved, row, place) for row in rivals}
+        by_node = {row: _cell_score(values, resolved, row, place) for row in rivals}
         best = np.max([by_node[row] for row in rivals], axis=0)
         shares.append(float((by_node[chosen] >= best - EQUAL).mean()))
     return min(shares)
 
 
-def _cell_score(scaled: Float64, resolved: ResolvedMap, row: int, place: dict[int, int]) -> Float64:
+def _cell_score(values: Float64, resolved: ResolvedMap, row: int, place: dict[int, int]) -> Float64:
     """Mean of the markers; the largest one for an inner node, whose markers may be alternatives."""
     node = resolved.nodes[row]
-    own = scaled[:, [place[position] for position in node.positions]]
+    own = values[:, [place[position] for position in node.positions]]
     return np.asarray(own.mean(axis=1) if node.node.is_leaf else own.max(axis=1))

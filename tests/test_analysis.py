@@ -1,6 +1,7 @@
 """The whole chain, and what is written into an AnnData."""
 
 import json
+import warnings
 
 import anndata
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import scanpy as sc
 import scipy.sparse as sp
 
-from ctr_engine.analysis import annotate, attach, existing_clusters
+from ctr_engine.analysis import annotate, attach, decide, existing_clusters
+from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.errors import CellMismatchError, InputError
 from ctr_engine.expression import ExpressionParams, read_expression
+from ctr_engine.markers.panel import resolve_map
 from ctr_engine.profiles import AnalysisParams
 from tests.bad_inputs import GOOD_MAP, good_sample
 from tests.builders import marker_map
@@ -130,3 +133,70 @@ def test_clusters_of_any_type_become_text():
     assert set(existing_clusters(adata, "mine")) == {"0", "1"}
     with pytest.raises(InputError, match="obs has no column 'yours'; it has: mine"):
         existing_clusters(adata, "yours")
+
+
+def test_scores_in_another_order_than_the_map_are_refused():
+    content = {"A": {"markers": ["CD45"]}, "B": {"markers": ["Pan-CK"]}}
+    _, view, result = run(content=content, clusters=[f"{i % 3}" for i in range(120)])
+    tables = result.tables
+    mirrored = resolve_map(marker_map(dict(reversed(content.items()))), view.panel)
+    statistics = Statistics(tables["reference_values"], tables["cluster_statistics"])
+    with pytest.raises(CellMismatchError, match="marker_scores are not of this map"):
+        decide(
+            view, result.clusters, statistics, tables["de_lookup"], tables["marker_scores"],
+            mirrored, AnalysisParams(),
+        )  # fmt: skip
+
+
+def test_clusters_are_categories_in_natural_order():
+    sample, view, result = run(clusters=[f"{i % 12}" for i in range(120)])
+    found = attached(sample, view, result).obs["cluster_lvl0"].cat.categories.tolist()
+    assert found == [str(i) for i in range(12)]
+
+
+def test_a_single_cluster_has_no_table_of_differential_expression():
+    sample, view, result = run(clusters=["0"] * 120)
+    assert "de_wilcoxon_X" not in attached(sample, view, result).uns
+
+
+@pytest.mark.parametrize("odd", ["", " ", "a\x00", "x" * 201])
+def test_cluster_ids_that_cannot_be_shown_are_refused(odd):
+    adata = good_sample()
+    adata.obs["mine"] = ["a"] * 119 + [odd]
+    with pytest.raises(InputError, match="empty, very long or unprintable"):
+        existing_clusters(adata, "mine")
+
+
+def test_a_backed_sample_is_read(tmp_path):
+    adata = good_sample()
+    adata.X = sp.csr_matrix(adata.X)
+    adata.write_h5ad(tmp_path / "s.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "s.h5ad", backed="r")
+    assert read_expression(backed, ExpressionParams()).n_cells == 120
+    backed.file.close()
+
+
+def test_a_sparse_sample_is_left_as_it_was():
+    adata = good_sample()
+    values = sp.csc_matrix(adata.X)
+    doubled = sp.csc_matrix((np.ones(3, np.float32), ([0, 0, 1], [0, 0, 1])), shape=(120, 6))
+    adata.X = values + doubled
+    adata.X.has_canonical_format = False
+    before = adata.X.data.copy()
+    read_expression(adata, ExpressionParams())
+    np.testing.assert_array_equal(adata.X.data, before)
+
+
+def test_all_faults_of_a_sample_come_together():
+    adata = good_sample()
+    adata.X[3, 1] = np.nan
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* names are not unique")
+        adata.obs_names = ["cell_0", *adata.obs_names[:-1]]
+    with pytest.raises(InputError) as error:
+        read_expression(adata, ExpressionParams())
+    assert "2 faults" in str(error.value)
+    with pytest.raises(InputError) as error:
+        read_expression(adata, ExpressionParams(layer="nope"))
+    assert "obs_names" in str(error.value)
+    assert "there is no layer 'nope'" in str(error.value)

@@ -68,6 +68,24 @@ def map_in_force(
         return kept_marker_map(project, partition.tissue, last_good), (warning,)
 
 
+def newest(context: dg.AssetExecutionContext, name: str) -> dg.AssetMaterialization:
+    """Give the newest record of an asset in this run's partition.
+
+    Raises
+    ------
+    dagster.Failure
+        If it was never made.
+    """
+    key = dg.AssetKey(name)
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[context.partition_key])
+    records = context.instance.fetch_materializations(wanted, limit=1).records
+    event = records[0].asset_materialization if records else None
+    if event is None:
+        msg = f"{name} of {context.partition_key} was never materialized; do that first"
+        raise dg.Failure(msg, allow_retries=False)
+    return event
+
+
 def scored_map(context: dg.AssetExecutionContext, project: Project) -> MarkerMap:
     """Give the map that ``marker_scores`` of this partition was made with.
 
@@ -76,15 +94,7 @@ def scored_map(context: dg.AssetExecutionContext, project: Project) -> MarkerMap
     dagster.Failure
         If it was never made.
     """
-    wanted = dg.AssetRecordsFilter(
-        asset_key=dg.AssetKey("marker_scores"), asset_partitions=[context.partition_key]
-    )
-    records = context.instance.fetch_materializations(wanted, limit=1).records
-    event = records[0].asset_materialization if records else None
-    if event is None:
-        msg = f"marker_scores of {context.partition_key} was never materialized; do that first"
-        raise dg.Failure(msg, allow_retries=False)
-    content_hash = str(event.metadata[MAP_HASH].value)
+    content_hash = str(newest(context, "marker_scores").metadata[MAP_HASH].value)
     return kept_marker_map(project, parse_key(context.partition_key).tissue, content_hash)
 
 
@@ -234,7 +244,11 @@ def annotations(
     unassigned = int((table[keys.CELL_TYPE] == keys.UNASSIGNED).sum())
     output = table_output("annotations", Annotations, table, figures.cell_label_counts, measured)
     output = with_cells(output, "annotations", leiden_clusters["cell_id"].tolist())
-    metadata = {"unassigned_cells": unassigned, **lineage}
+    metadata = {
+        "unassigned_cells": unassigned,
+        MAP_HASH: newest(context, CLUSTER_ANNOTATIONS).metadata[MAP_HASH],
+        **lineage,
+    }
     return materialized(context, with_metadata(output, metadata), Basis({}))
 
 

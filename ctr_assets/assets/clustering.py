@@ -1,7 +1,5 @@
 """``pca``, ``knn_graph`` and ``leiden_clusters``."""
 
-import os
-
 import dagster as dg
 
 from ctr_assets.assets import asset_settings, op_settings
@@ -13,15 +11,12 @@ from ctr_assets.partitions import parse_key
 from ctr_assets.resources import ProjectResource
 from ctr_engine.analysis import clusters_table
 from ctr_engine.clustering import pipeline
+from ctr_engine.clustering.neighbors import EXACT_CELLS
 from ctr_engine.clustering.pca import pca as principal_components
+from ctr_engine.cores import available_cores
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.reporting import figures
 from ctr_engine.tables import Clusters
-
-
-def n_jobs() -> int:
-    """Threads of a step: the cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @dg.asset(io_manager_key="arrays", **op_settings(gpu=True), **asset_settings(kinds=("numpy",)))
@@ -48,8 +43,12 @@ def knn_graph(
     """Weighted graph of the nearest neighbours of each cell."""
     with step() as measured:
         params = project.params(parse_key(context.partition_key)).clustering
-        graph = pipeline.knn_graph(pca.read(), params, n_jobs=n_jobs())
-    metadata = {"dagster/row_count": graph.shape[0], "edges": graph.nnz // 2}
+        graph = pipeline.knn_graph(pca.read(), params, n_jobs=available_cores())
+    metadata = {
+        "dagster/row_count": graph.shape[0],
+        "edges": graph.nnz // 2,
+        "search": "exact" if graph.shape[0] <= EXACT_CELLS else "cells of nearby panels",
+    }
     output = Output(graph, lambda: figures.neighbour_counts(graph), measured, metadata)
     return materialized(context, output, Basis(params.model_dump(include={"n_neighbors"})))
 

@@ -3,11 +3,12 @@
 import dagster as dg
 
 from ctr_assets.assets import asset_settings, op_settings
-from ctr_assets.assets.inputs import observe, sample
+from ctr_assets.assets.inputs import observe, sample, sample_version
 from ctr_assets.metadata import step
 from ctr_assets.outputs import Basis, Output, materialized
 from ctr_assets.partitions import parse_key
 from ctr_assets.resources import ProjectResource
+from ctr_engine.errors import Fault, InputError
 from ctr_engine.expression import read_expression
 from ctr_engine.io.samples import read_sample
 from ctr_engine.reporting import figures
@@ -29,6 +30,9 @@ def stage_h_input(
         path = folder.sample_path(partition)
         params = folder.params_for(partition).expression
         view = read_expression(read_sample(path), params, str(path))
+        if sample_version(folder, partition) != version:
+            fault = Fault("changed while it was read; run again when it is whole")
+            raise InputError(str(path), [fault])
     for warning in view.warnings:
         context.log.warning(warning)
     metadata = {

@@ -7,7 +7,7 @@ from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource, keep_marker_map
 from ctr_assets.unstable import accepted
 from ctr_assets.versions import DATA_VERSION_TAG, current_version
-from ctr_engine.errors import CtrError
+from ctr_engine.errors import CtrError, Fault, InputError
 from ctr_engine.io.samples import sha256_of
 
 GROUP = "inputs"
@@ -15,7 +15,11 @@ GROUP = "inputs"
 
 def sample_version(project: Project, partition: Partition) -> str:
     """Hash of a sample's content."""
-    return sha256_of(project.sample_path(partition))
+    path = project.sample_path(partition)
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise InputError(str(path), [Fault(f"cannot be read: {error.strerror}")]) from None
 
 
 def marker_map_version(project: Project, partition: Partition) -> str:

@@ -6,7 +6,8 @@ import dagster as dg
 import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings
-from ctr_assets.assets.annotation import MAP_HASH, scored_map
+from ctr_assets.assets.annotation import MAP_HASH, newest, scored_map
+from ctr_assets.assets.inputs import sample_version
 from ctr_assets.io_managers import ArrayFile
 from ctr_assets.metadata import step
 from ctr_assets.outputs import Basis, Output, materialized
@@ -16,6 +17,20 @@ from ctr_engine.analysis import attach
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.io.samples import read_sample
 from ctr_engine.reporting import figures
+
+
+def require_same_sample(context: dg.AssetExecutionContext, version: str) -> None:
+    """Refuse to put labels on a sample that was replaced since it was annotated.
+
+    Raises
+    ------
+    dagster.Failure
+        If the file is another one.
+    """
+    annotated = newest(context, "stage_h_input").metadata["sample_sha256"].value
+    if annotated != version:
+        msg = f"the sample of {context.partition_key} was replaced; materialize stage_h_input first"
+        raise dg.Failure(msg, allow_retries=False)
 
 
 @dg.asset(
@@ -36,6 +51,7 @@ def coarse_clusters(
     with step() as measured:
         folder, partition = project.open(), parse_key(context.partition_key)
         marker_map = scored_map(context, folder)
+        require_same_sample(context, sample_version(folder, partition))
         result = attach(
             read_sample(folder.sample_path(partition)),
             stage_h_input.read(),

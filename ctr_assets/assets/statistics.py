@@ -6,7 +6,6 @@ import dagster as dg
 import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_outs
-from ctr_assets.assets.clustering import n_jobs
 from ctr_assets.checks import schema_spec
 from ctr_assets.metadata import column_lineage, step
 from ctr_assets.outputs import Basis, materialized, table_output, with_metadata
@@ -15,6 +14,7 @@ from ctr_assets.resources import ProjectResource
 from ctr_engine import de
 from ctr_engine.cluster_statistics import Statistics, StatisticsParams
 from ctr_engine.cluster_statistics import cluster_statistics as summarise
+from ctr_engine.cores import available_cores
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.reporting import figures
 from ctr_engine.tables import ClusterStatistics, DELookup, ReferenceValues
@@ -40,7 +40,7 @@ def statistics(
     with step() as measured:
         params = project.params(parse_key(context.partition_key)).effective_scoring
         clusters = leiden_clusters["cluster_id"].tolist()
-        found = summarise(stage_h_input.read(), clusters, params, n_jobs=n_jobs())
+        found = summarise(stage_h_input.read(), clusters, params, n_jobs=available_cores())
     basis = Basis(params.model_dump(include=set(StatisticsParams.model_fields)))
     tables = (
         ("reference_values", ReferenceValues, found.reference, figures.thresholds),

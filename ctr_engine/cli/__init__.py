@@ -1,11 +1,29 @@
 """The commands that need no graph. Heavy imports live inside them, so that help is instant."""
 
+from typing import Annotated
+
 import typer
 
 from ctr_engine.cli.annotate import annotate
 from ctr_engine.cli.check_map import check_map
 from ctr_engine.cli.console import FriendlyGroup
 from ctr_engine.cli.schema import schema
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ctr {version('ctr')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Name the cells of single-cell and spatial-proteomics samples from a marker map."""
 
 
 def build_app() -> typer.Typer:
@@ -18,6 +36,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_options)
     app.command("annotate")(annotate)
     app.command("check-map")(check_map)
     app.command("schema")(schema)

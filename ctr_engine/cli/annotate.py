@@ -1,6 +1,5 @@
 """``ctr annotate``: clusters and labels of one sample."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,12 +7,14 @@ import typer
 
 from ctr_engine.cli.console import show_warnings, step_progress
 from ctr_engine.cli.options import analysis_params, one_input
+from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
     from ctr_engine.analysis import Annotation
 
 _SAMPLE, _METHOD, _MODE = "Sample", "Method", "Mode"
+_MANY_UNASSIGNED = 0.2
 
 
 def annotate(
@@ -118,16 +119,21 @@ def annotate(
         },
         clustering=clustering,
     )
+    if arcsinh_cofactor is not None and params.expression.normalize != "arcsinh":
+        msg = "--arcsinh-cofactor would have no effect; add --normalize arcsinh"
+        raise ParameterError(msg)
     from ctr_engine import keys
     from ctr_engine.cli.run import RunRequest, run_stage_h
 
     key = (cluster_key or keys.CLUSTER) if annotation_only else None
-    threads = n_jobs or len(os.sched_getaffinity(0))
-    request = RunRequest(source, marker_map, output_dir, params, key, threads)
+    threads = n_jobs or available_cores()
+    folder = output_dir.expanduser()
+    map_file = None if marker_map is None else marker_map.expanduser()
+    request = RunRequest(source.expanduser(), map_file, folder, params, key, threads)
     with step_progress(request.n_steps, source.name) as progress:
         result = run_stage_h(request, progress)
     show_warnings(result.warnings)
-    _summary(result, output_dir)
+    _summary(result, folder, params.profile)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -160,7 +166,7 @@ def _refuse_contradictions(
         raise ParameterError(msg)
 
 
-def _summary(result: "Annotation", folder: Path) -> None:
+def _summary(result: "Annotation", folder: Path, profile: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -184,4 +190,6 @@ def _summary(result: "Annotation", folder: Path) -> None:
         console.print(table)
         unassigned = annotated.loc[annotated["stop_reason"] == "no_root_passed", "n_cells"].sum()
         console.print(f"{unassigned:,} cells ({unassigned / n_cells:.1%}) are Unassigned.")
+        if unassigned > _MANY_UNASSIGNED * n_cells and profile == "reference":
+            console.print("Try --profile adaptive, which names more of them (docs/methods.md).")
     console.print(Text(f"Results: {folder}"), soft_wrap=True)

@@ -7,6 +7,7 @@ import typer
 
 from ctr_engine.cli.console import show_warnings
 from ctr_engine.cli.options import analysis_params
+from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
     from ctr_engine.markers.preflight import PreflightReport
@@ -26,6 +27,11 @@ def check_map(
     ] = False,
 ) -> None:
     """Check a marker map, alone or against the panel of a sample."""
+    idle = {"--layer": layer, "--gating-params": gating_params, "--strict": strict or None}
+    given = [flag for flag, value in idle.items() if value is not None]
+    if panel is None and given:
+        msg = f"{', '.join(given)} would have no effect; add --panel SAMPLE"
+        raise ParameterError(msg)
     from ctr_engine.expression import read_expression
     from ctr_engine.io.samples import read_marker_map, read_sample
     from ctr_engine.markers.panel import resolve_map
@@ -43,6 +49,11 @@ def check_map(
     roots = ", ".join(root.label for root in parsed.roots)
     typer.echo(f"{marker_map}: valid. {len(parsed.nodes)} cell types; roots: {roots}.")
     typer.echo(f"content hash {parsed.content_hash}")
+    labels = [node.label for node in parsed.nodes]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        shown = ", ".join(map(repr, twice))
+        show_warnings([f"In more than one branch, told apart by the path only: {shown}."])
     if panel is None:
         return
     view = read_expression(read_sample(panel), params.expression, str(panel))

@@ -25,6 +25,9 @@ class FriendlyGroup(TyperGroup):
         except CtrError as error:
             show_error(str(error))
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            show_error("interrupted; a folder of results without a run.json is not whole")
+            raise typer.Exit(130) from None
 
 
 def stderr() -> "Console":

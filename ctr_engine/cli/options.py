@@ -25,7 +25,11 @@ def read_document(path: Path) -> "Document":
 
     if not path.is_file():
         raise ConfigError(str(path), [Fault("there is no such file")])
-    return _without_duplicates(parse_document(path.read_text(encoding="utf-8-sig"), str(path)))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise ConfigError(str(path), [Fault(f"cannot be read as UTF-8 text: {error}")]) from None
+    return _without_duplicates(parse_document(text, str(path)))
 
 
 def read_setting(text: str, flag: str) -> "Document":
@@ -83,41 +87,26 @@ def analysis_params(
         Values of flags by the name of their parameter; None where the flag was not given.
     """
     from ctr_engine.documents import Document
+    from ctr_engine.params import layered
     from ctr_engine.profiles import AnalysisParams
 
     params = AnalysisParams()
     if config is not None:
         document = read_document(config)
         params = validated(AnalysisParams, document, document.value or {})
-    flags = Document("command line")
-    update: dict[str, Any] = {} if profile is None else {"profile": profile}
-    for name, given in (("expression", expression), ("clustering", clustering)):
-        base = getattr(params, name)
-        known = {key: value for key, value in given.items() if value is not None}
-        update[name] = base.over(validated(type(base), flags, known))
-    if scoring is not None:
-        document = read_setting(scoring, "--scoring-params")
-        layer = validated(type(params.scoring), document, document.value)
-        update["scoring"] = _layered(params.scoring, layer)
-    if gating is not None:
-        document = read_setting(gating, "--gating-params")
-        layer_gating = validated(type(params.gating), document, document.value)
-        update["gating"] = _layered(params.gating, layer_gating)
-    return validated(AnalysisParams, flags, {**_set_fields(params), **update})
-
-
-def _set_fields(params: "AnalysisParams") -> dict[str, Any]:
-    return {name: getattr(params, name) for name in params.model_fields_set}
-
-
-def _layered(below: "AnyParams", above: "AnyParams") -> "AnyParams":
-    """Both layers as one, still holding only what somebody set; thresholds per level are merged."""
-    lower = below.model_dump(exclude_unset=True)
-    upper = above.model_dump(exclude_unset=True)
-    for name, value in upper.items():
-        both = isinstance(value, dict) and name in lower
-        lower[name] = {**lower[name], **value} if both else value
-    return type(below).model_validate(lower)
+    sections: dict[str, Any] = {
+        name: {key: value for key, value in given.items() if value is not None}
+        for name, given in (("expression", expression), ("clustering", clustering))
+    }
+    for name, text in (("scoring", scoring), ("gating", gating)):
+        if text is not None:
+            document = read_setting(text, f"--{name}-params")
+            section = AnalysisParams.model_fields[name].annotation
+            sections[name] = validated(section, document, document.value)  # type: ignore[arg-type]
+    if profile is not None:
+        sections["profile"] = profile
+    given = {name: value for name, value in sections.items() if value != {}}
+    return layered(params, validated(AnalysisParams, Document("command line"), given))
 
 
 def one_input(argument: Path | None, option: Path | None) -> Path:

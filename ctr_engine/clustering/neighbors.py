@@ -5,12 +5,16 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from ctr_engine.clustering.panels import panel_neighbors
+
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 _BISECTIONS = 64
 _TOLERANCE = 1e-5
 _MIN_SCALE = 1e-3
+EXACT_CELLS = 50_000
+"""Up to here every pair of cells is compared; beyond, only cells of nearby panels."""
 _CELLS_PER_THREAD = 1_024
 """Below this scikit-learn splits a search in a way whose ties depend on the number of threads."""
 
@@ -18,7 +22,9 @@ _CELLS_PER_THREAD = 1_024
 def nearest_neighbors(
     coordinates: Float32, n_neighbors: int, *, n_jobs: int = 1
 ) -> tuple[npt.NDArray[np.int64], Float64]:
-    """Find the exact nearest neighbours by Euclidean distance.
+    """Find the nearest neighbours by Euclidean distance.
+
+    They are exact up to :data:`EXACT_CELLS` cells; beyond, see :mod:`ctr_engine.clustering.panels`.
 
     Parameters
     ----------
@@ -34,15 +40,23 @@ def nearest_neighbors(
     Indices and distances, shape ``(n_cells, n_neighbors)``, nearest first. Column 0 is the cell
     itself, at 0.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     n_cells = len(coordinates)
     n_neighbors = min(n_neighbors, n_cells)
-    threads = max(1, min(n_jobs, n_cells // _CELLS_PER_THREAD - 1))
+    if n_cells > EXACT_CELLS:
+        return _self_first(*panel_neighbors(coordinates, n_neighbors, n_jobs=n_jobs))
+    return _self_first(*_every_pair(coordinates, n_neighbors, n_jobs))
+
+
+def _every_pair(
+    coordinates: Float32, n_neighbors: int, n_jobs: int
+) -> tuple[npt.NDArray[np.int64], Float64]:
+    from sklearn.neighbors import NearestNeighbors
+
+    threads = max(1, min(n_jobs, len(coordinates) // _CELLS_PER_THREAD - 1))
     search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute", metric="euclidean")
     with threadpool_limits(limits=threads):
         distances, indices = search.fit(coordinates).kneighbors(coordinates)
-    return _self_first(indices.astype(np.int64), distances.astype(np.float64))
+    return indices.astype(np.int64), distances.astype(np.float64)
 
 
 def _self_first(

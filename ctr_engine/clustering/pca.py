@@ -14,12 +14,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from ctr_engine.expression import ExpressionView, column_std
+from ctr_engine.expression import ExpressionView, column_std, scaled
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-SCALE_LIMIT = 10.0
 _BLOCK_CELLS = 16_384
 _MOST_MARKERS_FOR_GRAM = 2_000
 
@@ -41,10 +40,7 @@ class _Scaled:
             if self.part is not None:
                 yield rows, self.part[rows]
             else:
-                values = (
-                    np.asarray(self.view.values[rows], dtype=np.float64) - self.mean
-                ) / self.std
-                yield rows, np.clip(values, -SCALE_LIMIT, SCALE_LIMIT, out=values)
+                yield rows, scaled(self.view.values[rows], self.mean, self.std)
 
 
 def pca(view: ExpressionView, n_pcs: int) -> Float32:
@@ -89,11 +85,9 @@ def _scale(view: ExpressionView) -> _Scaled:
         return _Scaled(view, mean, std, None, np.zeros(view.n_markers))
     values = sp.csc_matrix(view.values, dtype=np.float64)
     mean = np.asarray(values.sum(axis=0)).ravel() / n
-    offset = np.clip(-mean / std, -SCALE_LIMIT, SCALE_LIMIT)
+    offset = scaled(0.0, mean, std)
     owner = np.repeat(np.arange(view.n_markers), np.diff(values.indptr))
-    values.data = (
-        np.clip((values.data - mean[owner]) / std[owner], -SCALE_LIMIT, SCALE_LIMIT) - offset[owner]
-    )
+    values.data = scaled(values.data, mean[owner], std[owner]) - offset[owner]
     return _Scaled(view, mean, std, values.tocsr(), offset)
 
 

@@ -1,7 +1,7 @@
 """The one recipe for clusters: scale, PCA, k-NN graph, Leiden."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -87,7 +87,11 @@ def number_by_size(membership: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
 
 
 def cluster_cells(
-    view: ExpressionView, params: ClusteringParams, *, n_jobs: int = 1
+    view: ExpressionView,
+    params: ClusteringParams,
+    *,
+    n_jobs: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float32], sp.csr_matrix]:
     """Run the whole recipe.
 
@@ -95,8 +99,11 @@ def cluster_cells(
     -------
     Cluster ids, principal components and the neighbour graph.
     """
+    progress("pca")
     coordinates = pca(view, params.n_pcs)
+    progress("knn_graph")
     graph = knn_graph(coordinates, params, n_jobs=n_jobs)
+    progress("leiden_clusters")
     return leiden(graph, params), coordinates, graph
 
 

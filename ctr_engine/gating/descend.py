@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ctr_engine.gating.gate import EQUAL, GateResults, thresholds
+from ctr_engine.gating.gate import GateResults, thresholds
 from ctr_engine.keys import ROOT_SEPARATOR, UNASSIGNED
-from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.gating_params import EQUAL, GatingParams
 from ctr_engine.markers.panel import ResolvedMap
 from ctr_engine.scoring import Evidence
 from ctr_engine.tables import DecisionSteps, GatingDetails, from_rows

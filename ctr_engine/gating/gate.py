@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.errors import CellMismatchError
+from ctr_engine.markers.gating_params import EQUAL, GatingParams
 from ctr_engine.markers.hierarchy import threshold_of
 from ctr_engine.markers.panel import ResolvedMap
 from ctr_engine.markers.root_rules import ResolvedRequirement, ResolvedVeto, RootRules
@@ -18,8 +19,6 @@ from ctr_engine.scoring import Evidence
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-EQUAL = 1e-9
-"""Values that differ by no more are equal, so that rounding decides nothing."""
 CLOSING = ("root_hard_requirement", "root_veto", "anti_conflict")
 """Gates that a passing child cannot overrule."""
 
@@ -74,8 +73,18 @@ def evaluate_gates(
     found, scores
         What :func:`~ctr_engine.scoring.evidence` and :func:`~ctr_engine.scoring.marker_scores`
         returned.
+
+    Raises
+    ------
+    CellMismatchError
+        If the scores are of another map, of the same in another order, or of other clusters.
     """
     shape = (len(found.n_cells), len(resolved.nodes))
+    paths = [node.node.path for node in resolved.nodes] * shape[0]
+    clusters = np.repeat(np.array(found.statistics.cluster_ids, dtype=object), shape[1])
+    if scores["path"].tolist() != paths or scores["cluster_id"].tolist() != clusters.tolist():
+        msg = "marker_scores are not of this map and these clusters; compute them anew"
+        raise CellMismatchError(msg)
 
     def matrix(name: str) -> Float64:
         return scores[name].to_numpy(dtype=np.float64).reshape(shape)

@@ -31,6 +31,7 @@ def read_sample(path: Path) -> "AnnData":
         If there is nothing there, or it is not an AnnData.
     """
     import anndata
+    from anndata._io.specs.registry import IORegistryError  # not public, and no child of ValueError
 
     if not path.exists():
         message = f"there is no such file. {_neighbours(path)}"
@@ -38,18 +39,37 @@ def read_sample(path: Path) -> "AnnData":
     if path.suffix not in SUFFIXES:
         message = f"is neither {' nor '.join(SUFFIXES)}; save the sample with adata.write_h5ad(...)"
         raise InputError(str(path), [Fault(message)])
+    if path.suffix == ".zarr":
+        _refuse_pickle(path)
     try:
         with warnings.catch_warnings():
             # duplicate names are an error of ours, with the names in it
             warnings.filterwarnings("ignore", "(Observation|Variable) names are not unique")
             adata = _read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        IORegistryError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         message = f"is not an AnnData file ({reason}); save the sample with adata.write_h5ad(...)"
         raise InputError(str(path), [Fault(message)]) from None
     if not isinstance(adata, anndata.AnnData):
         raise InputError(str(path), [Fault(f"holds a {type(adata).__name__}, not an AnnData")])
     return adata
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Refuse a zarr with objects in it before anything of it is decoded."""
+    for name in ("zarr.json", ".zarray", ".zmetadata"):
+        for metadata in path.rglob(name):
+            if '"pickle"' in metadata.read_text(encoding="utf-8", errors="replace"):
+                fault = Fault(f"{metadata} holds pickled objects, which are never read; store text")
+                raise InputError(str(path), [fault])
 
 
 def _read_h5ad(path: Path) -> "AnnData":

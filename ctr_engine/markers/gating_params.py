@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ctr_engine.errors import ParameterError
 from ctr_engine.params import (
     Count,
     Fraction,
@@ -22,6 +23,8 @@ from ctr_engine.params import (
 
 AntiAgg = Literal["max", "top2mean", "mean"]
 
+EQUAL = 1e-9
+"""Values that differ by no more are equal, so that rounding decides nothing."""
 PER_LEVEL = ("min_coverage", "min_pos_frac", "min_enrichment", "min_gap", "min_frac_markers_on")
 PER_ROOT = ("root_hard_requirements", "root_veto_markers")
 
@@ -124,7 +127,13 @@ class GatingParams(Params):
     def at_level(self, name: str, level: int) -> float:
         """Threshold of a level, or of the nearest shallower level that has one."""
         thresholds: Mapping[int, float] = getattr(self, name)
-        return thresholds[max(known for known in thresholds if known <= level)]
+        known = [given for given in thresholds if given <= level]
+        if not known:
+            msg = (
+                f"{name} has no value for level {level}; merge this layer over GatingParams() first"
+            )
+            raise ParameterError(msg)
+        return thresholds[max(known)]
 
     @property
     def root_gap(self) -> float:

@@ -121,6 +121,16 @@ class MarkerMap:
             "aliases": {key: sorted(names) for key, names in self.aliases.items()},
         }
 
+    def as_source(self) -> dict[str, Any]:
+        """Give the map in the format of its file, in its order; it parses to the same map."""
+        settings: dict[str, Any] = {
+            "_marker_map_metadata": dict(self.metadata),
+            "_gating_params": self.gating.model_dump(mode="json", exclude_unset=True),
+            "_aliases": {key: list(names) for key, names in self.aliases.items()},
+        }
+        given = {key: value for key, value in settings.items() if value}
+        return given | {root.label: _source(root) for root in self.roots}
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the canonical content, hexadecimal."""
@@ -138,6 +148,18 @@ def _preorder(nodes: Iterable[CellType]) -> Iterable[CellType]:
     for node in nodes:
         yield node
         yield from _preorder(node.children)
+
+
+def _source(node: CellType) -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "markers": list(node.markers),
+        "anti_markers": list(node.anti_markers),
+        "gating_overrides": node.overrides.model_dump(mode="json", exclude_unset=True),
+        "ontology_id": node.ontology_id,
+        "description": node.description,
+        "subtypes": {child.label: _source(child) for child in node.children},
+    }
+    return {key: value for key, value in parts.items() if value}
 
 
 def _meaning(node: CellType) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From the text of a marker map to a :class:`MarkerMap`; all faults are raised together."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -28,7 +29,8 @@ SPELLINGS = {
 }
 NODE_KEYS = tuple(name for names in SPELLINGS.values() for name in names)
 ONTOLOGY_ID = re.compile(r"CL:[0-9]{7}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+"""Unicode categories that nobody can see in a name: controls, formats, surrogates, breaks."""
 
 
 def parse_marker_map(text: str, source: str) -> MarkerMap:
@@ -156,7 +158,7 @@ class _Parser:
             return ()
         seen: list[str] = []
         for i, name in enumerate(raw):
-            if not isinstance(name, str) or not name.strip() or _CONTROL.search(name):
+            if not isinstance(name, str) or not name.strip() or has_control(name):
                 self.fault(f"{name!r} is not the name of a marker", (*place, i), path)
             elif name in seen:
                 self.fault(f"{name!r} is listed twice", (*place, i), path)
@@ -224,10 +226,18 @@ class _Parser:
         if not isinstance(raw, Mapping):
             self.fault("is not a table of names", (ALIASES,), ALIASES)
             return {}
+        for key in raw:
+            if not key.strip() or has_control(key):
+                self.fault(f"{key!r} is not the name of a marker", (ALIASES, key), ALIASES)
         return {
             key: self._names((names, (ALIASES, key)), f"{ALIASES}, {key}")
             for key, names in raw.items()
         }
+
+
+def has_control(name: str) -> bool:
+    """Whether a name holds a character that cannot be seen."""
+    return any(unicodedata.category(character) in _INVISIBLE for character in name)
 
 
 def _label_faults(label: str) -> list[str]:
@@ -241,7 +251,7 @@ def _label_faults(label: str) -> list[str]:
         ),
         (ROOT_SEPARATOR in label, "the label holds '~', which joins ambiguous roots"),
         ("," in label, "the label holds ',', which separates labels in a flag"),
-        (bool(_CONTROL.search(label)), "the label holds a control character"),
+        (has_control(label), "the label holds a control or an invisible character"),
         (label in (UNASSIGNED, UNCERTAIN), f"{label!r} is taken: it means that there is no label"),
     ]
     return [message for wrong, message in checks if wrong]

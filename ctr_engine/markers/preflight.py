@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.markers.gating_params import EQUAL, GatingParams
 from ctr_engine.markers.hierarchy import threshold_of
 from ctr_engine.markers.panel import Resolution, ResolvedMap, ResolvedNode
 from ctr_engine.markers.root_rules import RootRules, resolve_root_rules
@@ -24,6 +24,17 @@ class PreflightReport:
     def unreachable(self) -> list[str]:
         """Paths of the cell types that no cluster can be given."""
         return list(self.table.loc[~self.table["reachable"], "path"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence about cell types that cannot be reached; none when all can."""
+        lost = self.unreachable
+        if not lost:
+            return ()
+        shown = ", ".join(repr(path) for path in lost[:5]) + (", ..." if len(lost) > 5 else "")
+        every = "No cell type" if len(lost) == len(self.table) else "Not every cell type"
+        what = "can be reached on this panel; out of reach:"
+        return (f"{every} of the marker map {what} {shown}. See: ctr check-map MAP --panel SAMPLE",)
 
 
 def preflight(resolved: ResolvedMap, gating: GatingParams) -> PreflightReport:
@@ -60,7 +71,7 @@ def _passable(resolved: ResolvedMap, gating: GatingParams, rules: RootRules) -> 
     for row in reversed(range(len(resolved.nodes))):
         node = resolved.nodes[row]
         is_open = bool(node.positions) and not _lacks_requirement(row, rules)
-        own = is_open and node.coverage >= threshold_of(node.node, gating, "min_coverage")
+        own = is_open and node.coverage >= threshold_of(node.node, gating, "min_coverage") - EQUAL
         inherits = gating.gate_inheritance and is_open
         children = resolved.marker_map.child_rows[row]
         passable[row] = own or (inherits and any(passable[child] for child in children))

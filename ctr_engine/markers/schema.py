@@ -6,7 +6,7 @@ from ctr_engine.markers.gating_params import PER_LEVEL, GatingParams
 from ctr_engine.markers.hierarchy import GatingOverrides
 from ctr_engine.markers.parse import ALIASES, GATING, METADATA
 
-_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
 _NAME = rf"^(?!\s*$)[^{_CONTROL}]+$"
 _NAMES = {"type": "array", "items": {"type": "string", "pattern": _NAME}, "uniqueItems": True}
 _LABEL = (

@@ -21,6 +21,7 @@ Matrix = npt.NDArray[np.float64]
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#999999"
 _MOST_COLUMNS = 40
+_MOST_ROWS = 80
 _MOST_BARS = 25
 
 
@@ -35,7 +36,8 @@ def expression_ranges(view: ExpressionView) -> "Figure":
     place = np.arange(len(low))
     axes.vlines(place, low, high, color=GREY, linewidth=2)
     axes.plot(place, mid, "o", color=BLUE, markersize=3)
-    axes.set_xticks(place, [view.panel.markers[j] for j in chosen], rotation=90, fontsize=6)
+    names = [_plain(view.panel.markers[j]) for j in chosen]
+    axes.set_xticks(place, names, rotation=90, fontsize=6)
     axes.set_ylabel("expression: median, 5-95 %")
     return figure
 
@@ -152,16 +154,16 @@ def _cluster_map(
     columns = list(dict.fromkeys(table[column]))
     wide = table.pivot_table(index="cluster_id", columns=column, values=value, dropna=False)
     matrix = wide.loc[clusters, columns].to_numpy(dtype=np.float64)
+    matrix, clusters = matrix[:_MOST_ROWS], clusters[:_MOST_ROWS]
     if len(columns) > _MOST_COLUMNS:
-        telling = np.sort(
-            np.argsort(np.nan_to_num(np.nanmax(np.abs(matrix), axis=0)))[-_MOST_COLUMNS:]
-        )
+        strongest = np.nan_to_num(np.abs(matrix)).max(axis=0)
+        telling = np.sort(np.argsort(strongest)[-_MOST_COLUMNS:])
         matrix, columns = matrix[:, telling], [columns[j] for j in telling]
-    top = limit or float(np.nanmax(np.abs(matrix), initial=1.0))
+    top = limit or float(np.nan_to_num(np.abs(matrix)).max(initial=1.0))
     height = max(1.8, 0.16 * len(clusters) + 1.2)
     figure, axes = _figure(width=max(3.5, 0.18 * len(columns) + 1.5), height=height)
     drawn = axes.imshow(matrix, aspect="auto", cmap="RdBu_r", vmin=-top, vmax=top)
-    axes.set_yticks(np.arange(len(clusters)), clusters, fontsize=6)
+    axes.set_yticks(np.arange(len(clusters)), [_plain(name) for name in clusters], fontsize=6)
     short = [_plain(str(name).rpartition(" / ")[2]) for name in columns]
     axes.set_xticks(np.arange(len(columns)), short, rotation=90, fontsize=6)
     axes.set_ylabel("cluster")

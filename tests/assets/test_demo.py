@@ -16,6 +16,7 @@ import pytest
 from ctr_assets import demo
 from ctr_assets.partitions import Partition
 from ctr_engine.io.samples import read_marker_map
+from tests.bad_inputs import GOOD_MAP, good_sample
 from tests.cli.test_annotate import ctr, words
 
 PARTITIONS = ["blood__pbmc68k-reduced", "fallopian-tube__sim-1", "uterus__sim-1"]
@@ -86,10 +87,78 @@ def test_a_folder_with_something_else_in_it_is_not_touched(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_the_configuration_of_a_laboratory_is_not_overwritten(tmp_path):
+    (tmp_path / "ctr.yaml").write_text("samples_dir: ours\n")
+    result = ctr("demo", "--project-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "is not that of the demo" in words(result)
+    assert (tmp_path / "ctr.yaml").read_text() == "samples_dir: ours\n"
+
+
+def laboratory(folder: Path) -> Path:
+    (folder / "marker_maps").mkdir()
+    (folder / "samples" / "liver").mkdir(parents=True)
+    (folder / "ctr.yaml").write_text("")
+    (folder / "marker_maps" / "liver.json").write_text(GOOD_MAP)
+    for name in ("A", "B"):
+        good_sample().write_h5ad(folder / "samples" / "liver" / f"{name}.h5ad")
+    return folder
+
+
+@pytest.mark.slow
+def test_run_annotates_the_samples_of_a_project(tmp_path):
+    folder = laboratory(tmp_path)
+    one = ctr("run", "liver__B", "--project", folder)
+    assert one.exit_code == 0, words(one)
+    assert [p.stem for p in (folder / "storage" / "annotations").iterdir()] == ["liver__B"]
+    every = ctr("run", "--project", folder)
+    assert every.exit_code == 0, words(every)
+    stored = sorted(p.stem for p in (folder / "storage" / "annotations").iterdir())
+    assert stored == ["liver__A", "liver__B"]
+    assert "liver__A: cells, one row per cluster" in words(every)
+
+
+@pytest.mark.slow
+def test_run_goes_on_after_a_broken_sample_and_does_not_exit_with_0(tmp_path):
+    folder = laboratory(tmp_path)
+    (folder / "samples" / "liver" / "A.h5ad").write_bytes(b"half")
+    result = ctr("run", "--project", folder)
+    assert result.exit_code == 1
+    assert "liver__A: stage_h_input: " in words(result)
+    assert "is not an AnnData file" in words(result)
+    assert [p.stem for p in (folder / "storage" / "annotations").iterdir()] == ["liver__B"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (["liver__C"], "does not exist"),
+        (["Liver"], "'Liver' is no partition key"),
+        ([], "there is no sample; put one at"),
+    ],
+)
+def test_run_says_what_is_not_there(keys, expected, tmp_path):
+    (tmp_path / "ctr.yaml").write_text("")
+    result = ctr("run", *keys, "--project", tmp_path)
+    assert result.exit_code == 1
+    assert expected in words(result)
+    assert not (tmp_path / ".dagster").exists()
+
+
 def test_the_ui_needs_a_project(tmp_path):
     result = ctr("ui", tmp_path)
     assert result.exit_code == 1
     assert "there is no ctr.yaml in" in words(result)
+
+
+def test_a_port_that_is_in_use_is_refused_at_once(tmp_path):
+    (tmp_path / "ctr.yaml").write_text("")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = ctr("ui", tmp_path, "--port", taken.getsockname()[1])
+    assert result.exit_code == 1
+    assert "is in use; is the UI open already?" in words(result)
 
 
 def free_port() -> int:

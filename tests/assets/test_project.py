@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ctr_assets.partitions import make_key, parse_key
 from ctr_assets.project import load_project, project_at
-from ctr_engine.errors import ConfigError, InputError, ParameterError
+from ctr_engine.errors import ConfigError, InputError, MarkerMapError, ParameterError
 
 
 @pytest.mark.smoke
@@ -124,3 +124,25 @@ def test_a_map_may_be_json_or_yaml(tmp_path, suffix):
     path.parent.mkdir()
     path.touch()
     assert load_project(tmp_path).marker_map_path("liver") == path
+
+
+def test_what_a_tissue_sets_goes_over_the_defaults(tmp_path):
+    (tmp_path / "ctr.yaml").write_text(
+        "defaults: {profile: adaptive, gating: {min_gap: {1: 0.5}}}\n"
+        "tissues: {liver: {gating: {min_gap: {2: 0.4}, max_ambiguity: 2}}}\n"
+    )
+    params = load_project(tmp_path).params_for(parse_key("liver__S1"))
+    assert params.profile == "adaptive"
+    assert params.gating.model_dump(exclude_unset=True) == {
+        "min_gap": {1: 0.5, 2: 0.4},
+        "max_ambiguity": 2,
+    }
+
+
+def test_two_maps_of_one_tissue_are_refused(tmp_path):
+    (tmp_path / "ctr.yaml").write_text("")
+    (tmp_path / "marker_maps").mkdir()
+    for suffix in ("json", "yaml"):
+        (tmp_path / "marker_maps" / f"liver.{suffix}").touch()
+    with pytest.raises(MarkerMapError, match="more than one map; keep one"):
+        load_project(tmp_path).marker_map_path("liver")

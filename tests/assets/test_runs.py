@@ -243,3 +243,59 @@ def test_a_missing_upstream_file_is_named(laboratory: Laboratory):
     (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert "de_lookup of liver__S1 is not stored" in failure.user_failure_data.description
     assert "Materialize de_lookup first" in failure.user_failure_data.description
+
+
+def test_a_sample_that_was_replaced_after_its_labels_is_refused(laboratory: Laboratory):
+    from ctr_assets.definitions import build_defs
+
+    laboratory.run(LIVER_1)
+    good_sample(seed=7).write_h5ad(laboratory.project.sample_path(parse_key(LIVER_1)))
+    job = build_defs(str(laboratory.project.root)).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=laboratory.instance,
+        partition_key=LIVER_1,
+        asset_selection=[dg.AssetKey("coarse_clusters")],
+        raise_on_error=False,
+    )
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert "the sample of liver__S1 was replaced" in failure.user_failure_data.description
+
+
+def test_a_damaged_copy_of_a_map_is_made_again(laboratory: Laboratory):
+    laboratory.run(LIVER_1)
+    (copy,) = (laboratory.project.storage / "marker_map_versions" / "liver").iterdir()
+    copy.write_text("{")
+    assert laboratory.run(LIVER_1).success
+    assert read_marker_map(copy).content_hash == copy.stem
+
+
+def test_a_kept_map_has_the_order_of_the_live_one(laboratory: Laboratory):
+    laboratory.run(LIVER_1)
+    (copy,) = (laboratory.project.storage / "marker_map_versions" / "liver").iterdir()
+    live = read_marker_map(laboratory.map_file("liver"))
+    assert list(read_marker_map(copy).by_path) == list(live.by_path)
+
+
+def test_a_damaged_table_is_a_failure_that_is_not_retried(laboratory: Laboratory):
+    laboratory.run(LIVER_1)
+    from ctr_assets.definitions import build_defs
+
+    laboratory.stored("cluster_annotations", LIVER_1).write_bytes(b"half")
+    job = build_defs(str(laboratory.project.root)).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=laboratory.instance,
+        partition_key=LIVER_1,
+        asset_selection=[dg.AssetKey("annotations")],
+        raise_on_error=False,
+    )
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert "cannot be read as parquet" in failure.user_failure_data.description
+
+
+def test_runs_from_the_ui_carry_the_tissue_and_the_sample():
+    from ctr_assets.definitions import build_defs
+
+    job = build_defs().resolve_job_def("annotate_partition")
+    tags = job.get_tags_for_partition_key("fallopian-tube__S0001", selected_asset_keys=None)
+    assert tags["ctr/tissue"] == "fallopian-tube"
+    assert tags["ctr/sample"] == "S0001"

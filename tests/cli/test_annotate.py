@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from ctr_assets.cli import app
 from ctr_engine.io.samples import sha256_of
+from ctr_engine.markers.parse import parse_marker_map
 from tests.bad_inputs import GOOD_MAP, MAPS, SAMPLES, BadInput, good_sample
 
 TABLES = (
@@ -92,7 +93,9 @@ def test_the_h5ad_opens_in_plain_scanpy(files):
     frame = sc.get.rank_genes_groups_df(adata, None, key="de_wilcoxon_X")
     assert set(frame["group"]) == set(adata.obs["cluster_lvl0"])
     assert json.loads(adata.uns["stage_h_gating_params"])["max_ambiguity"] == 3
-    assert "Immune Cells / T Cells" in json.loads(adata.uns["stage_h_marker_map"])["cell_types"]
+    again = parse_marker_map(adata.uns["stage_h_marker_map"], "uns.json")
+    assert again.content_hash == parse_marker_map(GOOD_MAP, "map.json").content_hash
+    assert list(again.by_path) == list(parse_marker_map(GOOD_MAP, "map.json").by_path)
     assert json.loads(adata.uns["stage_h_params"])["layer"] == "X"
 
 
@@ -233,6 +236,7 @@ def test_bad_input_is_refused_and_nothing_is_written(bad: BadInput, files):
             "'max_ambiguity' is given twice",
         ),
         (["--gating-params", "@nowhere.json"], "nowhere.json: 1 fault there is no such file"),
+        (["--arcsinh-cofactor", "5"], "--arcsinh-cofactor would have no effect"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: 1 fault there is no such file"),
         (["--input", "other.h5ad"], "given twice"),
     ],
@@ -310,6 +314,171 @@ def test_raw_counts_are_a_warning(files):
     assert result.exit_code == 0
     assert "looks like raw counts" in words(result)
     assert "looks like raw counts" in json.loads((out / "run.json").read_text())["warnings"][0]
+
+
+def test_the_record_tells_what_was_given_from_what_was_used(files):
+    sample, marker_map, out = files
+    flags = ("--profile", "adaptive", "--resolution", 0.9)
+    ctr("annotate", sample, "--marker-map", marker_map, "--out", out, *flags)
+    record = json.loads((out / "run.json").read_text())
+    assert record["given"] == {"profile": "adaptive", "clustering": {"resolution": 0.9}}
+    assert record["parameters"]["scoring"]["positive_threshold"] == "otsu"
+    assert record["parameters"]["gating"]["gate_inheritance"] is True
+    assert set(record["versions"]) >= {"numpy", "igraph", "scikit-learn"}
+
+
+def test_a_second_run_leaves_nothing_of_the_first_behind(files):
+    sample, marker_map, out = files
+    ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    (out / "notes.txt").write_text("mine")
+    result = ctr("annotate", sample, "--clustering-only", "--out", out)
+    assert result.exit_code == 0, words(result)
+    manifest = json.loads((out / "run.json").read_text())
+    assert {p.name for p in out.iterdir()} == {*manifest["files"], "run.json", "notes.txt"}
+
+
+def test_a_folder_with_the_manifest_of_something_else_is_not_touched(files):
+    sample, marker_map, out = files
+    out.mkdir()
+    (out / "run.json").write_text("[1]")
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    assert result.exit_code == 1
+    assert "is not a manifest of ctr" in words(result)
+    assert [p.name for p in out.iterdir()] == ["run.json"]
+
+
+def test_a_manifest_cannot_make_other_files_disappear(files, tmp_path):
+    sample, marker_map, out = files
+    out.mkdir()
+    (tmp_path / "thesis.txt").write_text("mine")
+    (out / "run.json").write_text('{"files": {"../thesis.txt": "x"}}')
+    assert ctr("annotate", sample, "--marker-map", marker_map, "--out", out).exit_code == 0
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_clusters_only_drops_the_labels_of_an_earlier_run(files, tmp_path):
+    sample, marker_map, out = files
+    ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    ctr("annotate", out / "coarse_clusters.h5ad", "--clustering-only", "--out", tmp_path / "again")
+    again = anndata.read_h5ad(tmp_path / "again" / "coarse_clusters.h5ad")
+    assert not [name for name in again.obs if name.startswith("cell_type_auto")]
+    assert "stage_h_marker_map" not in again.uns
+    assert "stage_h_gating_params" not in again.uns
+
+
+def test_a_map_that_the_panel_cannot_serve_is_said_before_the_end(files):
+    sample, marker_map, out = files
+    marker_map.write_text('{"Neurons": {"markers": ["NeuN"]}, "Glia": {"markers": ["GFAP"]}}')
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    assert "No cell type of the marker map can be reached on this panel" in words(result)
+    assert "ctr check-map" in words(result)
+    assert "120 cells (100.0%) are Unassigned" in words(result)
+
+
+def test_a_rule_on_what_is_no_root_fails_before_the_work(files):
+    sample, marker_map, out = files
+    rule = '{"root_veto_markers": {"Neurons": {"markers": ["CD45"], "max_pos_frac": 0.1}}}'
+    flags = ("--gating-params", rule)
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out, *flags)
+    assert result.exit_code == 1
+    assert "'Neurons' is not a root; the roots are Epithelium, Immune Cells" in words(result)
+    assert "leiden_clusters" not in words(result)
+
+
+def test_a_parameter_file_must_be_utf8(files, tmp_path):
+    sample, marker_map, out = files
+    (tmp_path / "p.yaml").write_bytes(b"profile: \xff\xfe")
+    config = ("--config", tmp_path / "p.yaml")
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out, *config)
+    assert result.exit_code == 1
+    assert "cannot be read as UTF-8 text" in words(result)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(files, monkeypatch):
+    import os
+
+    sample, marker_map, out = files
+    may_not_write = lambda path, mode: not mode & os.W_OK  # noqa: E731
+    monkeypatch.setattr(os, "access", may_not_write)  # root may write anywhere
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    assert result.exit_code == 1
+    assert "cannot be written to; name another folder" in words(result)
+
+
+def test_the_input_is_never_replaced_by_the_results(files):
+    sample, marker_map, out = files
+    ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    before = sha256_of(out / "coarse_clusters.h5ad")
+    again = ("annotate", out / "coarse_clusters.h5ad", "--marker-map", marker_map, "--out", out)
+    result = ctr(*again, "--annotation-only")
+    assert result.exit_code == 1
+    assert "the results would replace this file" in words(result)
+    assert sha256_of(out / "coarse_clusters.h5ad") == before
+
+
+def test_the_hash_of_the_sample_is_that_of_the_file_that_was_read(files):
+    sample, marker_map, out = files
+    ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    record = json.loads((out / "run.json").read_text())
+    assert record["sample"] == {"path": str(sample.resolve()), "sha256": sha256_of(sample)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "Add --layer stage_h_input to work on them"),
+        (["--layer", "stage_h_input", "--normalize", "arcsinh"], "was applied to them once more"),
+        (["--layer", "stage_h_input"], None),
+    ],
+)
+def test_values_of_an_earlier_run_are_pointed_at(flags, expected, files, tmp_path):
+    sample, marker_map, out = files
+    ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    again = ("annotate", out / "coarse_clusters.h5ad", "--marker-map", marker_map)
+    result = ctr(*again, "--out", tmp_path / "again", "--annotation-only", *flags)
+    assert result.exit_code == 0, words(result)
+    if expected is None:
+        assert "Warning" not in words(result)
+    else:
+        assert expected in words(result)
+
+
+def test_untransformed_intensities_are_a_warning(files):
+    sample, marker_map, out = files
+    adata = good_sample()
+    adata.X = adata.X * 500 - 1
+    adata.write_h5ad(sample)
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out)
+    assert "looks untransformed" in words(result)
+
+
+def test_a_technical_marker_that_is_not_there_is_a_warning(files):
+    sample, marker_map, out = files
+    flags = ("--technical-markers", "DAPI,DNA99")
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", out, *flags)
+    assert "The technical marker 'DNA99' is not among the columns" in words(result)
+    assert "'DAPI' is not" not in words(result)
+
+
+def test_many_unassigned_cells_come_with_something_to_try(files):
+    sample, marker_map, out = files
+    strict = ("--gating-params", '{"min_enrichment": {"0": 50}}')
+    base = ("annotate", sample, "--marker-map", marker_map, "--out", out, *strict)
+    assert "Try --profile adaptive" in words(ctr(*base))
+    assert "Try --profile" not in words(ctr(*base, "--profile", "adaptive"))
+
+
+def test_a_tilde_is_the_home_folder(files, tmp_path, monkeypatch):
+    sample, marker_map, _ = files
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    result = ctr("annotate", sample, "--marker-map", marker_map, "--out", "~/results")
+    assert result.exit_code == 0, words(result)
+    assert (tmp_path / "home" / "results" / "run.json").exists()
+
+
+def test_the_version_is_shown():
+    assert re.fullmatch(r"ctr \d+\.\d+\.\d+", ctr("--version").output.strip())
 
 
 @pytest.mark.slow

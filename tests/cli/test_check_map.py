@@ -68,3 +68,18 @@ def test_schemas_are_json(name):
     result = CliRunner().invoke(app, ["schema", name])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["type"] == "object"
+
+
+def test_flags_that_need_a_panel_are_refused_without_one(folder):
+    result = ctr("check-map", folder / "map.json", "--strict", "--layer", "X")
+    assert result.exit_code == 1
+    assert "--layer, --strict would have no effect; add --panel" in words(result)
+
+
+def test_a_label_in_two_branches_is_pointed_at(folder):
+    (folder / "map.json").write_text(
+        '{"A": {"markers": ["x"], "subtypes": {"C": {"markers": ["y"]}}}, "C": {"markers": ["z"]}}'
+    )
+    result = ctr("check-map", folder / "map.json")
+    assert result.exit_code == 0
+    assert "In more than one branch, told apart by the path only: 'C'." in words(result)

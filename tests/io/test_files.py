@@ -149,3 +149,21 @@ def test_a_written_sample_is_plain_anndata(tmp_path):
     view = read_expression(good_sample(), ExpressionParams())
     write_expression(view, tmp_path / "e.h5ad")
     assert anndata.read_h5ad(tmp_path / "e.h5ad").n_vars == 5
+
+
+def test_a_zarr_with_pickled_objects_is_refused_before_it_is_decoded(tmp_path):
+    folder = tmp_path / "s.zarr" / "obs" / "x"
+    folder.mkdir(parents=True)
+    (folder / ".zarray").write_text('{"filters": [{"id": "pickle"}]}')
+    with pytest.raises(InputError, match="holds pickled objects, which are never read"):
+        read_sample(tmp_path / "s.zarr")
+
+
+def test_an_unknown_encoding_is_not_a_traceback(tmp_path):
+    import h5py
+
+    good_sample().write_h5ad(tmp_path / "s.h5ad")
+    with h5py.File(tmp_path / "s.h5ad", "a") as file:
+        file["X"].attrs["encoding-type"] = "hologram"
+    with pytest.raises(InputError, match="is not an AnnData file"):
+        read_sample(tmp_path / "s.h5ad")

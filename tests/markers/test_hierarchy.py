@@ -70,3 +70,20 @@ def test_a_name_of_nothing_is_an_error_that_lists_the_labels(name):
         ParameterError, match=rf"^map\.json has no cell type '{name}'\. It has: A, B, X, Y, Z\.$"
     ):
         TREE.find(name)
+
+
+def test_a_map_written_out_parses_to_the_same_map_in_the_same_order():
+    content = {
+        "_marker_map_metadata": {"version": "1"},
+        "_gating_params": {"min_gap": {"0": 0.4}, "root_veto_markers": {
+            "B": {"markers": ["x"], "max_pos_frac": 0.1}}},
+        "_aliases": {"x": ["ex"]},
+        "B": {"markers": ["m"], "gating_overrides": {"min_gap": 0.3}, "subtypes": {
+            "Z": {"markers": ["z"]}, "A": {"markers": ["a"], "Anti_markers": ["b"]}}},
+        "A": {"markers": ["q"], "ontology_id": "CL:0000084", "description": "Text."},
+    }  # fmt: skip
+    first = parse_marker_map(json.dumps(content), "m.json")
+    again = parse_marker_map(json.dumps(first.as_source()), "m.json")
+    assert again.content_hash == first.content_hash
+    assert again.nodes == first.nodes
+    assert again.metadata == first.metadata

@@ -154,3 +154,16 @@ def test_a_map_that_anchors_nest_too_deeply_is_refused():  # 13
         assert len(parse_marker_map(text, "map.yaml").nodes) == 360
     else:
         assert faults(text, "map.yaml") == ["is nested too deeply to be read"]
+
+
+@pytest.mark.parametrize("label", ["T\u200bcells", "T\ufeff", "T\u202ecells", "T\u00adcells"])
+def test_characters_that_nobody_can_see_are_refused_in_labels(label):
+    text = json.dumps({label: {"markers": ["X"]}})
+    with pytest.raises(MarkerMapError, match="an invisible character"):
+        parse_marker_map(text, "m.json")
+    assert not VALIDATOR.is_valid(json.loads(text))
+
+
+def test_an_alias_needs_a_name():
+    with pytest.raises(MarkerMapError, match="'' is not the name of a marker"):
+        parse_marker_map('{"_aliases": {"": ["x"]}, "A": {"markers": ["x"]}}', "m.json")

@@ -148,3 +148,18 @@ def test_one_cluster_that_cannot_be_tested_can_be_drawn(tmp_path):
     view = read_expression(good_sample(), ExpressionParams())
     result = annotate(view, marker_map(MAP), AnalysisParams(), clusters=["0"] * 120)
     figures.wilcoxon_map(result.tables["de_lookup"]).savefig(tmp_path / "f.png")
+
+
+def test_names_with_dollars_can_be_drawn(tmp_path):
+    adata = good_sample()
+    adata.var_names = [r"a$\bad$", r"b$\x$", *adata.var_names[2:]]
+    view = read_expression(adata, ExpressionParams())
+    figures.expression_ranges(view).savefig(tmp_path / "f.png")
+    ids = [rf"$\bad{i % 3}$" for i in range(120)]
+    result = annotate(view, None, AnalysisParams(), clusters=ids)
+    figures.enrichment_map(result.tables["cluster_statistics"]).savefig(tmp_path / "g.png")
+
+
+def test_very_many_clusters_are_cut_to_the_first():
+    scores = pd.DataFrame({"cluster_id": [str(i) for i in range(300)], "path": "A", "score": 1.0})
+    assert figures.score_map(scores).axes[0].images[0].get_array().shape == (80, 1)
