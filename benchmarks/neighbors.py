@@ -2,8 +2,8 @@
 
     python -m benchmarks.neighbors [N_CELLS]
 
-Cells are a mixture of 20 types with 40 markers, in 30 components. Recall is the share of the exact 15
-neighbours that are found, over 2,000 cells.
+Cells are a mixture of 20 types with 40 markers, in 30 components. Recall is the share of the exact
+15 neighbours that are found, over 2,000 cells.
 """
 
 import os
