@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
@@ -22,10 +23,9 @@ from ctr_assets.runs import (
     run_job,
     write_instance,
 )
-from ctr_engine.cli.console import step_progress
+from ctr_engine.cli.console import show_reasons, step_progress
 from ctr_engine.errors import CtrError, Fault, InputError, ParameterError
 from ctr_engine.io.tables import read_parquet
-from ctr_engine.reporting.reasons import reasons
 from ctr_engine.tables import STAGE_H_TABLES
 
 LOOPBACK = "127.0.0.1"
@@ -52,33 +52,24 @@ def run_demo(folder: Path) -> None:
 
 
 def _run(
-    instance: dg.DagsterInstance, project: Project, partition: Partition, progress: "object"
+    instance: dg.DagsterInstance,
+    project: Project,
+    partition: Partition,
+    progress: Callable[[str], None],
 ) -> Outcome:
     def on_step(name: str) -> None:
-        progress(f"{partition.key} {name}")  # type: ignore[operator]
+        progress(f"{partition.key} {name}")
 
     return run_job(instance, project, partition, ANNOTATE_PARTITION, on_step)
 
 
 def _show_reasons(project: Project, partition: Partition, what: str = "cells") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     names = ("cluster_annotations", "decision_steps", "marker_evidence")
     tables = {
         name: read_parquet(STAGE_H_TABLES[name], _stored(project, name, partition))
         for name in names
     }
-    why = reasons(tables)
-    shown = Table(title=f"{partition.key}: {what}, one row per cluster")
-    for name in ("cluster", "cells", "cell type", "why"):
-        shown.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
-    for row in tables["cluster_annotations"].to_dict("records"):
-        label = row["assigned_label"]
-        cells = (row["cluster_id"], f"{row['n_cells']:,}", label, why[row["cluster_id"]])
-        shown.add_row(*(Text(cell) for cell in cells))
-    Console().print(shown)
+    show_reasons(tables, f"{partition.key}: {what}, one row per cluster")
 
 
 def _show_comparison(project: Project, partitions: list[Partition]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ctr_engine.cli.console import show_warnings, step_progress
+from ctr_engine.cli.console import show_reasons, show_warnings, step_progress
 from ctr_engine.cli.options import analysis_params, one_input
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
@@ -168,26 +168,15 @@ def _refuse_contradictions(
 
 def _summary(result: "Annotation", folder: Path, profile: str) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
-
-    from ctr_engine.reporting.reasons import reasons
 
     console = Console()
     n_cells, n_clusters = len(result.clusters), result.clusters["cluster_id"].nunique()
     if "cluster_annotations" not in result.tables:
         console.print(f"{n_cells:,} cells in {n_clusters} clusters, not annotated.")
     else:
+        show_reasons(result.tables, f"{n_cells:,} cells in {n_clusters} clusters")
         annotated = result.tables["cluster_annotations"]
-        why = reasons(result.tables)
-        table = Table(title=f"{n_cells:,} cells in {n_clusters} clusters")
-        for name in ("cluster", "cells", "cell type", "stop reason", "why"):
-            table.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
-        for row in annotated.to_dict("records"):
-            cells = (row["cluster_id"], f"{row['n_cells']:,}", row["assigned_label"])
-            texts = (*cells, row["stop_reason"], why[row["cluster_id"]])
-            table.add_row(*(Text(text) for text in texts))
-        console.print(table)
         unassigned = annotated.loc[annotated["stop_reason"] == "no_root_passed", "n_cells"].sum()
         console.print(f"{unassigned:,} cells ({unassigned / n_cells:.1%}) are Unassigned.")
         if unassigned > _MANY_UNASSIGNED * n_cells and profile == "reference":

@@ -10,8 +10,9 @@ from typer.core import TyperGroup
 from ctr_engine.errors import CtrError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from pandas import DataFrame
     from rich.console import Console
 
 
@@ -51,6 +52,25 @@ def show_warnings(messages: Sequence[str]) -> None:
     console = stderr()
     for message in messages:
         console.print(Text.assemble(("Warning: ", "yellow"), message))
+
+
+def show_reasons(tables: "Mapping[str, DataFrame]", title: str) -> None:
+    """Print each cluster with its label, where the walk stopped, and why."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ctr_engine.reporting.reasons import reasons
+
+    why = reasons(tables)
+    shown = Table(title=Text(title))
+    for name in ("cluster", "cells", "cell type", "stop reason", "why"):
+        shown.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
+    for row in tables["cluster_annotations"].to_dict("records"):
+        cluster = row["cluster_id"]
+        texts = (cluster, f"{row['n_cells']:,}", row["assigned_label"], row["stop_reason"])
+        shown.add_row(*(Text(text) for text in (*texts, why[cluster])))
+    Console().print(shown)
 
 
 @contextmanager
