@@ -4,6 +4,9 @@ DEMO_DIR ?= .demo
 PORT ?= 3000
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ifeq ($(VERSION),)
+$(error $(PYTHON) does not run here; name an interpreter, such as: make demo PYTHON=/usr/bin/python3)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.base-$(VERSION)

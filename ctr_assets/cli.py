@@ -18,7 +18,7 @@ def demo(
         Path, typer.Option("--project-dir", help="Folder that is made for the demo.")
     ] = DEMO_FOLDER,
 ) -> None:
-    """Name real blood cells and a simulated cohort through the asset graph."""
+    """Run the graph on real and simulated cells."""
     from ctr_assets.commands import run_demo
 
     run_demo(project)
@@ -34,7 +34,7 @@ def run(
     ] = None,
     project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
 ) -> None:
-    """Annotate samples of a project through the asset graph."""
+    """Annotate the samples of a project folder."""
     from ctr_assets.commands import run_partitions
 
     run_partitions(project, partitions or [])
@@ -47,7 +47,7 @@ def ui(
     ] = Path(),
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
-    """Open the Dagster UI of a project, on this machine only."""
+    """Open the Dagster UI of a project folder."""
     from ctr_assets.commands import run_ui
 
     run_ui(project, port)

@@ -13,7 +13,6 @@ from ctr_engine.errors import ParameterError
 if TYPE_CHECKING:
     from ctr_engine.analysis import Annotation
 
-_SAMPLE, _METHOD, _MODE = "Sample", "Method", "Mode"
 _MANY_UNASSIGNED = 0.2
 
 
@@ -33,62 +32,50 @@ def annotate(
     config: Annotated[
         Path | None, typer.Option(help="Parameter file, YAML or JSON; flags win over it.")
     ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="reference or adaptive.", rich_help_panel=_METHOD)
-    ] = None,
-    scoring_params: Annotated[
-        str | None, typer.Option(help="Scoring, JSON or @FILE.", rich_help_panel=_METHOD)
-    ] = None,
-    gating_params: Annotated[
-        str | None, typer.Option(help="Gating, JSON or @FILE.", rich_help_panel=_METHOD)
-    ] = None,
+    profile: Annotated[str | None, typer.Option(help="reference (default) or adaptive.")] = None,
+    scoring_params: Annotated[str | None, typer.Option(help="Scoring, JSON or @FILE.")] = None,
+    gating_params: Annotated[str | None, typer.Option(help="Gating, JSON or @FILE.")] = None,
     layer: Annotated[
         str | None,
-        typer.Option(help="Layer; auto is batchcorr, aligned or X.", rich_help_panel=_SAMPLE),
+        typer.Option(help="Layer; auto (default) is batchcorr, aligned or X."),
     ] = None,
     normalize: Annotated[
-        str | None, typer.Option(help="none, log1p_cp10k or arcsinh.", rich_help_panel=_SAMPLE)
+        str | None, typer.Option(help="none (default), log1p_cp10k or arcsinh.")
     ] = None,
     arcsinh_cofactor: Annotated[
-        float | None, typer.Option(help="Divisor before arcsinh.", rich_help_panel=_SAMPLE)
+        float | None, typer.Option(help="Divisor before arcsinh (5).")
     ] = None,
     technical_markers: Annotated[
         str | None,
-        typer.Option(help="Comma-separated; '' for none.", rich_help_panel=_SAMPLE),
+        typer.Option(help="Technical markers, comma-separated; '' for none."),
     ] = None,
-    n_pcs: Annotated[
-        int | None, typer.Option(help="Principal components.", rich_help_panel=_METHOD)
-    ] = None,
+    n_pcs: Annotated[int | None, typer.Option(help="Principal components (30).")] = None,
     neighbors_k: Annotated[
-        int | None, typer.Option(help="Neighbours, as scanpy counts.", rich_help_panel=_METHOD)
+        int | None, typer.Option(help="Neighbours, as scanpy counts (15).")
     ] = None,
-    resolution: Annotated[
-        float | None, typer.Option(help="Resolution of Leiden.", rich_help_panel=_METHOD)
-    ] = None,
-    random_seed: Annotated[
-        int | None, typer.Option(help="Seed of Leiden.", rich_help_panel=_METHOD)
-    ] = None,
+    resolution: Annotated[float | None, typer.Option(help="Resolution of Leiden (0.6).")] = None,
+    random_seed: Annotated[int | None, typer.Option(help="Seed of Leiden (1337).")] = None,
     annotation_only: Annotated[
-        bool, typer.Option("--annotation-only", help="Keep clusters.", rich_help_panel=_MODE)
+        bool, typer.Option("--annotation-only", help="Keep the clusters that the sample has.")
     ] = False,
     cluster_key: Annotated[
         str | None,
-        typer.Option(help="obs column for --annotation-only.", rich_help_panel=_MODE),
+        typer.Option(help="obs column with them (cluster_lvl0)."),
     ] = None,
     clustering_only: Annotated[
-        bool, typer.Option("--clustering-only", help="Clusters only.", rich_help_panel=_MODE)
+        bool, typer.Option("--clustering-only", help="Make clusters, no labels.")
     ] = False,
     no_gpu: Annotated[  # noqa: ARG001  there is no GPU path yet; the CPU is always used
-        bool, typer.Option("--no-gpu", help="Use the CPU.", rich_help_panel=_MODE)
+        bool, typer.Option("--no-gpu", help="Use the CPU (there is no GPU path yet).")
     ] = False,
     skip_refinement: Annotated[  # noqa: ARG001  nothing refines yet
-        bool, typer.Option("--skip-refinement", help="Stop after Stage H.", rich_help_panel=_MODE)
+        bool, typer.Option("--skip-refinement", help="Stop after Stage H (nothing refines yet).")
     ] = False,
     n_jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads; all cores by default.")
     ] = None,
 ) -> None:
-    """Cluster the cells of a sample and name the clusters from a marker map."""
+    """Name the clusters of a sample from a marker map."""
     clustering: dict[str, Any] = {
         "n_pcs": n_pcs,
         "n_neighbors": neighbors_k,

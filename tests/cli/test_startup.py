@@ -15,6 +15,7 @@ HEAVY = (
     "pydantic",
     "matplotlib",
     "pandera",
+    "rich",
 )
 
 
