@@ -47,8 +47,3 @@ def parse_key(key: str) -> Partition:
         )
         raise ParameterError(msg)
     return Partition(match["tissue"], match["sample"])
-
-
-def make_key(tissue: str, sample: str) -> str:
-    """Join a tissue and a sample to a checked key."""
-    return parse_key(f"{tissue}__{sample}").key

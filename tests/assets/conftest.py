@@ -48,6 +48,19 @@ class Laboratory:
         names = [k.to_user_string() for k in graph.materializable_asset_keys]
         return {n: self.event(n, key).tags["dagster/data_version"] for n in names}
 
+    def failure_of(self, asset: str, key: str) -> str:
+        """Run one asset, which must fail, and give the words of its failure."""
+        job = build_defs(str(self.project.root)).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=self.instance,
+            partition_key=key,
+            asset_selection=[dg.AssetKey(asset)],
+            raise_on_error=False,
+        )
+        (failure,) = [e.step_failure_data for e in result.all_events if e.is_step_failure]
+        assert failure.user_failure_data is not None, failure.error
+        return str(failure.user_failure_data.description)
+
     def map_file(self, tissue: str) -> Path:
         """Live marker map of a tissue."""
         return self.project.marker_map_path(tissue)

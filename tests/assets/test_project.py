@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctr_assets.partitions import make_key, parse_key
+from ctr_assets.partitions import parse_key
 from ctr_assets.project import load_project, project_at
 from ctr_engine.errors import ConfigError, InputError, MarkerMapError, ParameterError
 
@@ -25,7 +25,7 @@ def test_a_key_is_a_tissue_and_a_sample(key, parts):
             parse_key(key)
     else:
         assert tuple(parse_key(key)) == parts
-        assert make_key(*parts) == key
+        assert parse_key(key).key == key
 
 
 @pytest.mark.parametrize(

@@ -226,39 +226,18 @@ def test_a_new_version_of_an_input_is_observed_once(laboratory: Laboratory):
 
 
 def test_a_missing_upstream_file_is_named(laboratory: Laboratory):
-    from ctr_assets.definitions import build_defs
-
     laboratory.run(LIVER_1)
     laboratory.stored("de_lookup", LIVER_1).unlink()
-    result = (
-        build_defs(str(laboratory.project.root))
-        .resolve_implicit_global_asset_job_def()
-        .execute_in_process(
-            instance=laboratory.instance,
-            partition_key=LIVER_1,
-            asset_selection=[dg.AssetKey("coarse_clusters")],
-            raise_on_error=False,
-        )
-    )
-    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    assert "de_lookup of liver__S1 is not stored" in failure.user_failure_data.description
-    assert "Materialize de_lookup first" in failure.user_failure_data.description
+    failure = laboratory.failure_of("coarse_clusters", LIVER_1)
+    assert "de_lookup of liver__S1 is not stored" in failure
+    assert "Materialize de_lookup first" in failure
 
 
 def test_a_sample_that_was_replaced_after_its_labels_is_refused(laboratory: Laboratory):
-    from ctr_assets.definitions import build_defs
-
     laboratory.run(LIVER_1)
     good_sample(seed=7).write_h5ad(laboratory.project.sample_path(parse_key(LIVER_1)))
-    job = build_defs(str(laboratory.project.root)).resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        instance=laboratory.instance,
-        partition_key=LIVER_1,
-        asset_selection=[dg.AssetKey("coarse_clusters")],
-        raise_on_error=False,
-    )
-    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    assert "the sample of liver__S1 was replaced" in failure.user_failure_data.description
+    failure = laboratory.failure_of("coarse_clusters", LIVER_1)
+    assert "the sample of liver__S1 was replaced" in failure
 
 
 def test_a_damaged_copy_of_a_map_is_made_again(laboratory: Laboratory):
@@ -278,18 +257,9 @@ def test_a_kept_map_has_the_order_of_the_live_one(laboratory: Laboratory):
 
 def test_a_damaged_table_is_a_failure_that_is_not_retried(laboratory: Laboratory):
     laboratory.run(LIVER_1)
-    from ctr_assets.definitions import build_defs
-
     laboratory.stored("cluster_annotations", LIVER_1).write_bytes(b"half")
-    job = build_defs(str(laboratory.project.root)).resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        instance=laboratory.instance,
-        partition_key=LIVER_1,
-        asset_selection=[dg.AssetKey("annotations")],
-        raise_on_error=False,
-    )
-    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    assert "cannot be read as parquet" in failure.user_failure_data.description
+    failure = laboratory.failure_of("annotations", LIVER_1)
+    assert "cannot be read as parquet" in failure
 
 
 def test_runs_from_the_ui_carry_the_tissue_and_the_sample():
