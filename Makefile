@@ -24,7 +24,7 @@ ui: $(BASE)
 	$(BIN)/ctr ui $(DEMO_DIR) --port $(PORT)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -177,8 +177,9 @@ def ask(port: int, query: str) -> dict:
         return json.load(answer)["data"]
 
 
-@pytest.mark.slow
-def test_the_ui_has_the_partitions_of_the_demo(small_demo):
+@pytest.fixture(scope="module")
+def ui(small_demo):
+    """Give the port of a UI with its daemon, started as a user starts it."""
     folder, _, _ = small_demo
     port = free_port()
     command = [sys.executable, "-m", "ctr_assets", "ui", str(folder), "--port", str(port)]
@@ -186,28 +187,66 @@ def test_the_ui_has_the_partitions_of_the_demo(small_demo):
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        query = """{ assetNodeOrError(assetKey: {path: ["annotations"]}) { ... on AssetNode {
-            partitionKeys assetPartitionStatuses { ... on DefaultPartitionStatuses {
-            materializedPartitions } } } } }"""
-        node = None
-        for _ in range(90):
-            try:
-                node = ask(port, query)
-                break
-            except OSError:
-                time.sleep(1)
-        assert node is not None, "the UI did not answer"
-        found = node["assetNodeOrError"]
-        assert found["partitionKeys"] == PARTITIONS
-        materialized = found["assetPartitionStatuses"]["materializedPartitions"]
-        assert sorted(materialized) == PARTITIONS
-        stale = """{ assetNodes { assetKey { path } isMaterializable
-            staleStatus(partition: "uterus__sim-1") } }"""
-        for asset in ask(port, stale)["assetNodes"]:
-            if asset["isMaterializable"]:
-                assert asset["staleStatus"] == "FRESH", asset["assetKey"]
-        info = ask(port, "{ instance { info } }")["instance"]["info"]
-        assert "enabled: false" in info.split("telemetry:")[1][:40]
+        wait_for(lambda: answers(port), "the UI did not answer")
+        yield port
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        return bool(ask(port, "{ version }"))
+    except OSError:
+        return False
+
+
+def wait_for(happened, otherwise: str, seconds: int = 120) -> None:
+    for _ in range(seconds):
+        if happened():
+            return
+        time.sleep(1)
+    pytest.fail(otherwise)
+
+
+@pytest.mark.slow
+def test_the_ui_has_the_partitions_of_the_demo(ui):
+    query = """{ assetNodeOrError(assetKey: {path: ["annotations"]}) { ... on AssetNode {
+        partitionKeys assetPartitionStatuses { ... on DefaultPartitionStatuses {
+        materializedPartitions } } } } }"""
+    found = ask(ui, query)["assetNodeOrError"]
+    assert found["partitionKeys"] == PARTITIONS
+    materialized = found["assetPartitionStatuses"]["materializedPartitions"]
+    assert sorted(materialized) == PARTITIONS
+
+
+@pytest.mark.slow
+def test_the_ui_calls_every_asset_of_the_demo_fresh(ui):
+    stale = """{ assetNodes { assetKey { path } isMaterializable
+        staleStatus(partition: "uterus__sim-1") } }"""
+    for asset in ask(ui, stale)["assetNodes"]:
+        if asset["isMaterializable"]:
+            assert asset["staleStatus"] == "FRESH", asset["assetKey"]
+
+
+@pytest.mark.slow
+def test_telemetry_is_off(ui):
+    info = ask(ui, "{ instance { info } }")["instance"]["info"]
+    assert "enabled: false" in info.split("telemetry:")[1][:40]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_launched_in_the_ui_succeeds_in_processes_of_its_own(ui):
+    launch = """mutation { launchPipelineExecution(executionParams: {
+        selector: {repositoryLocationName: "ctr", repositoryName: "__repository__",
+                   jobName: "annotate_partition"}, runConfigData: {}, mode: "default",
+        executionMetadata: {tags: [{key: "dagster/partition", value: "uterus__sim-1"}]}})
+        { ... on LaunchRunSuccess { run { runId } } } }"""
+    run_id = ask(ui, launch)["launchPipelineExecution"]["run"]["runId"]
+    query = f'{{ runOrError(runId: "{run_id}") {{ ... on Run {{ status }} }} }}'
+
+    def ended() -> bool:
+        return ask(ui, query)["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED")
+
+    wait_for(ended, "the run did not end", seconds=300)
+    assert ask(ui, query)["runOrError"]["status"] == "SUCCESS"
