@@ -1,9 +1,9 @@
 """Seconds and recall of the neighbour search among panels, beside the exact one.
 
-    python -m benchmarks.neighbors [N_CELLS]
+    python -m benchmarks.neighbors [N_CELLS | SAMPLE.h5ad LAYER]
 
-Cells are a mixture of 20 types with 40 markers, in 30 components. Recall is the share of the exact
-15 neighbours that are found, over 2,000 cells.
+Cells are those of a sample, or a mixture of 20 types with 40 markers; in 30 components. Recall is
+the share of the exact 15 neighbours that are found, over 2,000 cells.
 """
 
 import os
@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,30 @@ import pandas as pd
 
 from ctr_engine.clustering.panels import panel_neighbors
 from ctr_engine.clustering.pca import pca
-from ctr_engine.expression import ExpressionView
+from ctr_engine.expression import ExpressionParams, ExpressionView, read_expression
+from ctr_engine.io.samples import read_sample
 from ctr_engine.markers.panel import Panel
 
 N_NEIGHBORS, CHECKED = 15, 2_000
 
 
-def mixture(n_cells: int) -> np.ndarray:
-    """Components of a simulated sample."""
+def mixture(n_cells: int) -> ExpressionView:
+    """Simulate a sample of 20 types."""
     rng = np.random.default_rng(0)
     centres = rng.gamma(1, 1.2, (20, 40))
     values = centres[rng.integers(0, 20, n_cells)] + rng.normal(0, 0.6, (n_cells, 40))
     panel = Panel(tuple(f"m{i}" for i in range(40)))
     cells = np.arange(n_cells).astype(str)
-    return pca(ExpressionView(values.astype(np.float32), cells, panel, "X", pd.DataFrame()), 30)
+    return ExpressionView(values.astype(np.float32), cells, panel, "X", pd.DataFrame())
+
+
+def chosen(arguments: list[str]) -> ExpressionView:
+    """Read the sample that is named, or simulate one."""
+    if len(arguments) == 2:
+        return read_expression(
+            read_sample(Path(arguments[0])), ExpressionParams(layer=arguments[1])
+        )
+    return mixture(int(arguments[0]) if arguments else 100_000)
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -45,10 +56,10 @@ def main() -> None:
     """Print one line for each search."""
     from sklearn.neighbors import NearestNeighbors
 
-    n_cells = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    cells = pca(chosen(sys.argv[1:]), 30)
+    n_cells = len(cells)
     cores = os.cpu_count() or 1
     print(f"{platform.machine()}, {cores} cores, {n_cells:,} cells")
-    cells = mixture(n_cells)
     rows = np.random.default_rng(1).choice(n_cells, CHECKED, replace=False)
     search = NearestNeighbors(n_neighbors=N_NEIGHBORS, algorithm="brute").fit(cells)
     exact = search.kneighbors(cells[rows], return_distance=False)

@@ -228,6 +228,7 @@ def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadat
 )
 def annotations(
     context: dg.AssetExecutionContext,
+    stage_h_input: ExpressionFile,
     leiden_clusters: pd.DataFrame,
     cluster_annotations: pd.DataFrame,
 ):
@@ -243,7 +244,7 @@ def annotations(
     lineage = column_lineage({c: (CLUSTER_ANNOTATIONS, s) for c, s in sources.items()})
     unassigned = int((table[keys.CELL_TYPE] == keys.UNASSIGNED).sum())
     output = table_output("annotations", Annotations, table, figures.cell_label_counts, measured)
-    output = with_cells(output, "annotations", leiden_clusters["cell_id"].tolist())
+    output = with_cells(output, "annotations", stage_h_input.cell_ids())
     metadata = {
         "unassigned_cells": unassigned,
         MAP_HASH: newest(context, CLUSTER_ANNOTATIONS).metadata[MAP_HASH],

@@ -24,7 +24,7 @@ def pca(
     context: dg.AssetExecutionContext, stage_h_input: ExpressionFile, project: ProjectResource
 ) -> dg.MaterializeResult:
     """Principal components of the scaled expression, one row per cell."""
-    with step() as measured:
+    with step("scipy") as measured:
         params = project.params(parse_key(context.partition_key)).clustering
         found = principal_components(stage_h_input.read(), params.n_pcs)
     metadata = {"dagster/row_count": len(found), "components": found.shape[1]}
@@ -41,7 +41,7 @@ def knn_graph(
     context: dg.AssetExecutionContext, pca: ArrayFile, project: ProjectResource
 ) -> dg.MaterializeResult:
     """Weighted graph of the nearest neighbours of each cell."""
-    with step() as measured:
+    with step("scikit-learn") as measured:
         params = project.params(parse_key(context.partition_key)).clustering
         graph = pipeline.knn_graph(pca.read(), params, n_jobs=available_cores())
     metadata = {
@@ -66,7 +66,7 @@ def leiden_clusters(
     project: ProjectResource,
 ):  # with check_specs, an annotation of MaterializeResult would make the output Nothing
     """One row per cell: its cluster, "0" the largest."""
-    with step() as measured:
+    with step("igraph") as measured:
         params = project.params(parse_key(context.partition_key)).clustering
         cells = stage_h_input.cell_ids()
         table = clusters_table(cells, pipeline.leiden(knn_graph.read_graph(), params))

@@ -17,7 +17,6 @@ from ctr_engine.markers.hierarchy import CellType, MarkerMap
 
 Status = Literal["resolved", "missing", "technical", "dropped"]
 Tier = Literal["exact", "normalised", "map_alias", "builtin_alias"]
-Role = Literal["marker", "anti_marker"]
 
 
 @dataclass(frozen=True)

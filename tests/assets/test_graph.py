@@ -23,7 +23,7 @@ PARENTS = {
     "marker_scores": {
         "marker_map", "stage_h_input", "reference_values", "cluster_statistics", "de_lookup",
     },
-    "annotations": {"leiden_clusters", "cluster_annotations"},
+    "annotations": {"stage_h_input", "leiden_clusters", "cluster_annotations"},
     "coarse_clusters": {"stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations"},
 }  # fmt: skip
 TABLES = {
@@ -87,9 +87,14 @@ def test_every_table_has_a_blocking_schema_check(graph):
 
 
 def test_what_a_gpu_can_do_waits_for_one_and_goes_to_its_queue(graph):
-    for key in graph.materializable_asset_keys:
-        op = graph.assets_def_for_key(key).op if hasattr(graph, "assets_def_for_key") else None
-        op = op or next(d for d in build_defs().assets if key in getattr(d, "keys", ())).op
+    ops = {
+        key: asset.op
+        for asset in build_defs().assets
+        if isinstance(asset, dg.AssetsDefinition)
+        for key in asset.keys
+    }
+    assert set(ops) == graph.materializable_asset_keys
+    for key, op in ops.items():
         wants_gpu = key.to_user_string() in GPU_CAPABLE
         assert op.tags["ctr/device"] == ("gpu" if wants_gpu else "cpu")
         assert op.tags["dagster-celery/queue"] == ("gpu" if wants_gpu else "cpu")

@@ -14,9 +14,9 @@ from ctr_assets.partitions import parse_key
 from ctr_engine.analysis import annotate
 from ctr_engine.expression import read_expression
 from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of
-from ctr_engine.io.tables import read_parquet
+from ctr_engine.io.tables import read_parquet, write_parquet
 from ctr_engine.profiles import AnalysisParams
-from ctr_engine.tables import STAGE_H_TABLES, arrow_schema
+from ctr_engine.tables import STAGE_H_TABLES, Clusters, arrow_schema
 from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory
 from tests.bad_inputs import GOOD_MAP, MAPS, SAMPLES, BadInput, good_sample
 
@@ -59,6 +59,30 @@ def test_every_materialisation_says_what_it_is(annotated: Laboratory):
         assert {"seconds", "peak_memory_mib", "device", "parameters", "input_data_versions",
                 "file_sha256", "picture"} <= set(metadata), asset  # fmt: skip
         assert metadata["file_sha256"].value == sha256_of(annotated.stored(asset, LIVER_1))
+
+
+@pytest.mark.parametrize(
+    ("asset", "backend"),
+    [
+        ("pca", "scipy"),
+        ("knn_graph", "scikit-learn"),
+        ("leiden_clusters", "igraph"),
+        ("annotations", "numpy"),
+    ],
+)
+def test_the_library_that_did_the_work_is_named(annotated: Laboratory, asset, backend):
+    assert annotated.event(asset, LIVER_1).metadata["backend"].value == backend
+
+
+def test_a_lost_cell_stops_the_labels_before_they_are_stored(laboratory: Laboratory):
+    laboratory.run(LIVER_1)
+    good = laboratory.stored("annotations", LIVER_1).read_bytes()
+    clusters = laboratory.stored("leiden_clusters", LIVER_1)
+    write_parquet(Clusters, read_parquet(Clusters, clusters).iloc[1:], clusters)
+    words = laboratory.failure_of("annotations", LIVER_1)
+    assert "Nothing was stored." in words
+    assert "every_cell_once: 1 missing: ['cell_0']" in words
+    assert laboratory.stored("annotations", LIVER_1).read_bytes() == good
 
 
 def test_every_materialisation_has_a_small_picture(annotated: Laboratory):
