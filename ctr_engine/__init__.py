@@ -4,5 +4,8 @@ The package imports nothing heavy by itself, so that ``ctr --help`` answers at o
 module that you need (``from ctr_engine.analysis import annotate``).
 """
 
-ALGORITHM_VERSION = "1"
-"""Raised by every change that moves labels or scores; part of each asset's code version."""
+ALGORITHM_VERSION = "2"
+"""Raised by every change that moves labels or scores, or the columns of a table.
+
+It is part of each asset's code version.
+"""

@@ -15,14 +15,13 @@ from ctr_engine.clustering.pipeline import cluster_cells
 from ctr_engine.de import de_lookup, rank_genes_groups
 from ctr_engine.errors import CellMismatchError, Fault, InputError
 from ctr_engine.expression import ExpressionView
+from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
-from ctr_engine.gating.gate import evaluate_gates
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import ResolvedMap, resolve_map
-from ctr_engine.markers.root_rules import resolve_root_rules
 from ctr_engine.profiles import AnalysisParams
-from ctr_engine.scoring import evidence, marker_evidence, marker_scores
+from ctr_engine.scoring import evidence, marker_evidence, marker_scores, score_matrices
 from ctr_engine.tables import Annotations, Clusters, frame, natural_key
 from ctr_engine.voting import cluster_annotations
 
@@ -85,15 +84,15 @@ def decide(
     """Walk every cluster to its label."""
     gating = params.gating_for(resolved.marker_map)
     found = evidence(statistics, lookup, resolved, params.scoring_for(resolved.marker_map))
-    rules = resolve_root_rules(resolved, gating)
-    results = evaluate_gates(found, scores, resolved, gating, rules)
-    walks = walk_clusters(results, resolved, gating)
+    decider = Decider.of(found, score_matrices(scores, found, resolved), resolved, gating)
+    results = decider.results
+    walks = walk_clusters(results, decider.limits, resolved, gating.max_ambiguity)
     ids = clusters["cluster_id"].tolist()
     return Decisions(
         decision_steps(walks, found, scores, results, resolved),
         gating_details(walks, found, results, resolved),
-        cluster_annotations(walks, results, resolved, gating, statistics, view, ids),
-        rules.warnings,
+        cluster_annotations(walks, decider, statistics, view, ids),
+        decider.rules.warnings,
     )
 
 

@@ -56,18 +56,21 @@ AnyParams = TypeVar("AnyParams", bound=Params)
 
 
 def layered(below: AnyParams, above: AnyParams) -> AnyParams:
-    """Put what ``above`` sets over what ``below`` sets, at every depth; the rest stays unset."""
-    lower = below.model_dump(exclude_unset=True)
-    return type(below).model_validate(_merged(lower, above.model_dump(exclude_unset=True)))
+    """Put what ``above`` sets over what ``below`` sets; the rest stays unset.
 
-
-def _merged(lower: dict[Any, Any], upper: dict[Any, Any]) -> dict[Any, Any]:
-    both = {
-        key: _merged(lower[key], value)
-        for key, value in upper.items()
-        if key in lower and isinstance(value, dict) and isinstance(lower[key], dict)
-    }
-    return {**lower, **upper, **both}
+    Parameters inside parameters are layered in turn, tables key by key (a threshold per level, a
+    rule per root, which is replaced whole).
+    """
+    merged: dict[str, Any] = {name: getattr(below, name) for name in below.model_fields_set}
+    for name in above.model_fields_set:
+        upper = getattr(above, name)
+        lower = merged[name] if name in merged else None
+        if isinstance(lower, Params) and isinstance(upper, Params):
+            upper = layered(lower, upper)
+        elif isinstance(lower, Mapping) and isinstance(upper, Mapping):
+            upper = {**lower, **upper}
+        merged[name] = upper
+    return type(below).model_validate(merged)
 
 
 def faults_of(

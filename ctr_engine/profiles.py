@@ -1,4 +1,4 @@
-"""Parameters of a run: a named profile, then the marker map, then what the user sets."""
+"""Parameters of a run: a profile, then the marker map, then a preset and what the user sets."""
 
 from typing import Literal
 
@@ -8,10 +8,11 @@ from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.expression import ExpressionParams
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.hierarchy import MarkerMap
-from ctr_engine.params import Params
+from ctr_engine.params import Params, layered
 from ctr_engine.scoring import ScoringParams
 
 ProfileName = Literal["reference", "adaptive"]
+PresetName = Literal["sparse", "deep", "tumor", "conservative"]
 
 
 class Profile(Params):
@@ -34,10 +35,35 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+PRESETS: dict[str, Profile] = {
+    "sparse": Profile(
+        scoring=ScoringParams(positive_quantile=0.5),
+        gating=GatingParams(min_coverage={0: 0.3, 1: 0.2}, min_pos_frac={0: 0.15, 1: 0.1}),
+    ),
+    "deep": Profile(
+        scoring=ScoringParams(positive_quantile=0.8, de_bonus=0.7),
+        gating=GatingParams(min_coverage={0: 0.55, 1: 0.45}, min_gap={0: 0.45, 1: 0.35}),
+    ),
+    "tumor": Profile(
+        scoring=ScoringParams(anti_weight=0.8),
+        gating=GatingParams(min_coverage={0: 0.35}, min_pos_frac={0: 0.2}),
+    ),
+    "conservative": Profile(
+        scoring=ScoringParams(anti_weight=0.9, anti_agg="max"),
+        gating=GatingParams(min_coverage={0: 0.55}, min_gap={0: 0.5}),
+    ),
+}
+"""Combinations that a user asks for by name; they count as if each parameter had been given."""
+NO_PRESET = Profile()
+
+
 class AnalysisParams(Params):
     """Everything that a run of Stage H can be told."""
 
     profile: ProfileName = Field("reference", description="Base of scoring and gating.")
+    preset: PresetName | None = Field(
+        None, description="Named set of scoring and gating, over the marker map, under your own."
+    )
     expression: ExpressionParams = Field(ExpressionParams(), description="Which values are used.")
     clustering: ClusteringParams = Field(ClusteringParams(), description="How cells are clustered.")
     scoring: ScoringParams = Field(
@@ -48,19 +74,25 @@ class AnalysisParams(Params):
     )
 
     @property
+    def given(self) -> Profile:
+        """Scoring and gating that somebody asked for: the preset, and the single values over it."""
+        preset = NO_PRESET if self.preset is None else PRESETS[self.preset]
+        return layered(preset, Profile(scoring=self.scoring, gating=self.gating))
+
+    @property
     def effective_scoring(self) -> ScoringParams:
         """Scoring parameters over the profile's; a marker map may still give ``anti_agg``."""
-        return ScoringParams().over(PROFILES[self.profile].scoring, self.scoring)
+        return ScoringParams().over(PROFILES[self.profile].scoring, self.given.scoring)
 
     def scoring_for(self, marker_map: MarkerMap) -> ScoringParams:
         """Scoring parameters for a map, whose ``anti_agg`` counts when scoring sets none."""
         scoring, gating = self.effective_scoring, self.gating_for(marker_map)
-        if "anti_agg" in self.scoring.model_fields_set or gating.anti_agg is None:
+        if "anti_agg" in self.given.scoring.model_fields_set or gating.anti_agg is None:
             return scoring
         return scoring.over(ScoringParams(anti_agg=gating.anti_agg))
 
     def gating_for(self, marker_map: MarkerMap) -> GatingParams:
-        """Gating parameters for a map: profile, then the map, then what the user set."""
+        """Gating parameters for a map: profile, then the map, then what was asked for."""
         return GatingParams().merged_with(
-            PROFILES[self.profile].gating, marker_map.gating, self.gating
+            PROFILES[self.profile].gating, marker_map.gating, self.given.gating
         )

@@ -116,13 +116,16 @@ def evidence(
     return Evidence(statistics, enrichment, positive, ranks, bonus, doc_freq, on)
 
 
-def marker_scores(found: Evidence, resolved: ResolvedMap, params: ScoringParams) -> pd.DataFrame:
+def node_scores(
+    found: Evidence, resolved: ResolvedMap, params: ScoringParams
+) -> dict[str, npt.NDArray[Any]]:
     """Score every cell type of the map in every cluster.
 
     Returns
     -------
-    A :class:`~ctr_engine.tables.MarkerScores` table: clusters in natural order, cell types in that
-    of the map. A cell type without a resolved marker has null score and means, and coverage 0.
+    Numeric columns of :class:`~ctr_engine.tables.MarkerScores` by name, each of shape
+    ``(n_clusters, n_nodes)``. A cell type without a resolved marker has NaN as score and means, and
+    coverage 0.
     """
     alternatives = (
         _alternative_nodes(resolved) if params.parent_markers == "alternatives" else set()
@@ -131,21 +134,53 @@ def marker_scores(found: Evidence, resolved: ResolvedMap, params: ScoringParams)
         _score_node(found, node, params, row in alternatives)
         for row, node in enumerate(resolved.nodes)
     ]
+    data = {name: np.column_stack([column[name] for column in columns]) for name in columns[0]}
+    coverage = np.array([node.coverage for node in resolved.nodes])
+    return data | {"coverage": np.broadcast_to(coverage, data["score"].shape)}
+
+
+def marker_scores(found: Evidence, resolved: ResolvedMap, params: ScoringParams) -> pd.DataFrame:
+    """Score every cell type of the map in every cluster, as a table.
+
+    Returns
+    -------
+    A :class:`~ctr_engine.tables.MarkerScores` table: clusters in natural order, cell types in that
+    of the map.
+    """
     n_clusters, n_nodes = len(found.n_cells), len(resolved.nodes)
     data: dict[str, Any] = {
-        name: np.column_stack([column[name] for column in columns]).ravel() for name in columns[0]
+        name: values.ravel() for name, values in node_scores(found, resolved, params).items()
     }
     data |= {
         "cluster_id": np.repeat(np.array(found.statistics.cluster_ids, dtype=object), n_nodes),
         "label": [node.node.label for node in resolved.nodes] * n_clusters,
         "path": [node.node.path for node in resolved.nodes] * n_clusters,
         "level": [node.node.level for node in resolved.nodes] * n_clusters,
-        "coverage": [node.coverage for node in resolved.nodes] * n_clusters,
         "resolved_markers": [_columns(resolved, node) for node in resolved.nodes] * n_clusters,
         "missing_markers": [list(node.missing) for node in resolved.nodes] * n_clusters,
         "n_cells": np.repeat(found.n_cells, n_nodes),
     }
     return frame(MarkerScores, data)
+
+
+def score_matrices(
+    scores: pd.DataFrame, found: Evidence, resolved: ResolvedMap
+) -> dict[str, Float64]:
+    """Take the numbers of a stored table back: what :func:`node_scores` returned.
+
+    Raises
+    ------
+    CellMismatchError
+        If the scores are of another map, of the same in another order, or of other clusters.
+    """
+    shape = (len(found.n_cells), len(resolved.nodes))
+    paths = [node.node.path for node in resolved.nodes] * shape[0]
+    clusters = np.repeat(np.array(found.statistics.cluster_ids, dtype=object), shape[1])
+    if scores["path"].tolist() != paths or scores["cluster_id"].tolist() != clusters.tolist():
+        msg = "marker_scores are not of this map and these clusters; compute them anew"
+        raise CellMismatchError(msg)
+    numbers = scores.select_dtypes("number")
+    return {str(n): numbers[n].to_numpy(dtype=np.float64).reshape(shape) for n in numbers.columns}
 
 
 def _columns(resolved: ResolvedMap, node: ResolvedNode) -> list[str]:

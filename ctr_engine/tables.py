@@ -255,6 +255,9 @@ class ClusterAnnotations(_Table):
     agreement: float = col(
         "Least share of cells that prefer the chosen cell type, over the path.", ge=0, le=1
     )
+    robustness: float = col(
+        "Share of settings within 20 % of the thresholds that keep the label.", ge=0, le=1
+    )
 
 
 class Annotations(_Table):

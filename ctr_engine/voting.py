@@ -13,8 +13,9 @@ import pandas as pd
 
 from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.expression import ExpressionView, scaled
+from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.descend import Walk, assignment
-from ctr_engine.gating.gate import GateResults
+from ctr_engine.gating.robustness import robustness
 from ctr_engine.keys import UNCERTAIN
 from ctr_engine.markers.gating_params import EQUAL, GatingParams
 from ctr_engine.markers.panel import ResolvedMap
@@ -37,9 +38,7 @@ def scaled_block(
 
 def cluster_annotations(
     walks: Sequence[Walk],
-    results: GateResults,
-    resolved: ResolvedMap,
-    gating: GatingParams,
+    decider: Decider,
     statistics: Statistics,
     view: ExpressionView,
     clusters: Sequence[str],
@@ -48,7 +47,7 @@ def cluster_annotations(
 
     Parameters
     ----------
-    walks, results
+    walks, decider
         Of the same clusters, in natural order.
     view, clusters
         Expression and cluster id of the cells.
@@ -60,15 +59,16 @@ def cluster_annotations(
     codes = pd.Index(statistics.cluster_ids).get_indexer(pd.Index(list(clusters)))
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(statistics.n_cells)
+    kept, resolved = robustness(decider), decider.resolved
     rows = []
     for walk in walks:
         end = ends[walk.cluster]
         cells = order[end - statistics.n_cells[walk.cluster] : end]
-        votes = _votes(walk, resolved, gating, statistics, view, cells)
+        votes = _votes(walk, resolved, decider.gating, statistics, view, cells)
         rows.append(
             {
                 "cluster_id": statistics.cluster_ids[walk.cluster],
-                **assignment(walk, resolved, results),
+                **assignment(walk, resolved, decider.results),
                 "confidence": walk.confidence,
                 "stop_reason": walk.stop_reason,
                 "n_cells": int(statistics.n_cells[walk.cluster]),
@@ -77,6 +77,7 @@ def cluster_annotations(
                 "margin_is_infinite": walk.stop_reason != "no_root_passed"
                 and walk.confidence >= 1e6,
                 "agreement": _agreement(walk, resolved, statistics, view, cells),
+                "robustness": float(kept[walk.cluster]),
             }
         )
     return from_rows(ClusterAnnotations, rows)

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from ctr_engine.analysis import AnalysisParams, Annotation, annotate
 from ctr_engine.cluster_statistics import Statistics, StatisticsParams, cluster_statistics
 from ctr_engine.expression import ExpressionView
+from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.descend import (
     Walk,
     assignment,
@@ -21,12 +22,11 @@ from ctr_engine.gating.descend import (
     gating_details,
     walk_clusters,
 )
-from ctr_engine.gating.gate import GateResults, evaluate_gates
+from ctr_engine.gating.gate import GateResults
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import Panel, ResolvedMap, resolve_map
 from ctr_engine.markers.parse import parse_marker_map
-from ctr_engine.markers.root_rules import resolve_root_rules
-from ctr_engine.scoring import Evidence, marker_scores
+from ctr_engine.scoring import Evidence, marker_scores, score_matrices
 
 ORACLE_KEYS = {
     "reference_values": ["marker"],
@@ -154,16 +154,16 @@ def judged(
     on_panel = resolved(content, found.statistics.markers)
     limits = params.gating_for(on_panel.marker_map)
     scores = marker_scores(found, on_panel, params.scoring_for(on_panel.marker_map))
-    rules = resolve_root_rules(on_panel, limits)
-    results = evaluate_gates(found, scores, on_panel, limits, rules)
-    walks = walk_clusters(results, on_panel, limits)
+    decider = Decider.of(found, score_matrices(scores, found, on_panel), on_panel, limits)
+    results = decider.results
+    walks = walk_clusters(results, decider.limits, on_panel, limits.max_ambiguity)
     return Judged(
         on_panel,
         results,
         walks[0],
         decision_steps(walks, found, scores, results, on_panel),
         gating_details(walks, found, results, on_panel),
-        rules.warnings,
+        decider.rules.warnings,
     )
 
 

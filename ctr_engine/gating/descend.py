@@ -4,19 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from ctr_engine.gating.gate import GateResults, thresholds
+from ctr_engine.gating.compete import (
+    AMBIGUOUS_ROOT,
+    AMBIGUOUS_SIBLINGS,
+    LEAF,
+    NO_CHILD,
+    NO_ROOT,
+    Round,
+    descend,
+    lead,
+    ranked,
+)
+from ctr_engine.gating.gate import GateResults
+from ctr_engine.gating.thresholds import Thresholds
 from ctr_engine.keys import ROOT_SEPARATOR, UNASSIGNED
-from ctr_engine.markers.gating_params import EQUAL, GatingParams
+from ctr_engine.markers.gating_params import EQUAL
 from ctr_engine.markers.panel import ResolvedMap
 from ctr_engine.scoring import Evidence
-from ctr_engine.tables import DecisionSteps, GatingDetails, from_rows
-
-ALONE = 1e6
-"""Margin of a candidate that nobody competed with."""
+from ctr_engine.tables import STOP_REASONS, DecisionSteps, GatingDetails, from_rows
 
 
 @dataclass
@@ -25,7 +32,7 @@ class Walk:
 
     cluster: int
     path: list[int] = field(default_factory=list)
-    stop_reason: str = "no_root_passed"
+    stop_reason: str = STOP_REASONS[NO_ROOT]
     margins: list[float] = field(default_factory=list)
     candidates: list[int] = field(default_factory=list)
     steps: list["Competition"] = field(default_factory=list)
@@ -33,88 +40,76 @@ class Walk:
     @property
     def confidence(self) -> float:
         """Smallest margin met; :data:`ALONE` without competition, 0 when unassigned."""
-        return 0.0 if self.stop_reason == "no_root_passed" else min(self.margins)
+        return 0.0 if self.stop_reason == STOP_REASONS[NO_ROOT] else min(self.margins)
 
 
 @dataclass(frozen=True)
 class Competition:
-    """Siblings that were tried; ``ranked`` are those that passed, best first."""
+    """Siblings that were tried; ``winner`` and ``runner_up`` are None where nobody passed."""
 
     parent: int | None
     tried: tuple[int, ...]
-    ranked: tuple[int, ...]
+    winner: int | None
+    runner_up: int | None
     margin: float
     ambiguous: bool
 
 
-def walk_clusters(results: GateResults, resolved: ResolvedMap, gating: GatingParams) -> list[Walk]:
-    """Walk every cluster down the map."""
-    levels = gating.model_copy(update={"min_gap": {**gating.min_gap, 0: gating.root_gap}})
-    gaps = thresholds(resolved, levels, "min_gap")
-    clusters = range(len(results.scores))
-    return [_walk(cluster, results, resolved, gaps, gating.max_ambiguity) for cluster in clusters]
+def walk_clusters(
+    results: GateResults, limits: Thresholds, resolved: ResolvedMap, max_ambiguity: int
+) -> list[Walk]:
+    """Walk every cluster down the map.
+
+    Parameters
+    ----------
+    results
+        Verdicts, one row per cluster.
+    max_ambiguity
+        Most candidates of a tie that are kept for the vote.
+    """
+    walks = [Walk(cluster) for cluster in range(len(results.scores))]
+    for step in descend(results.scores, results.passed, limits.min_gap, resolved.marker_map):
+        for index, cluster in enumerate(step.rows.tolist()):
+            _advance(walks[cluster], _competition(step, index))
+    for walk in walks:
+        if walk.steps[-1].ambiguous:
+            walk.candidates = _candidates(walk, results, limits)[:max_ambiguity]
+    return walks
 
 
-def _walk(
-    cluster: int,
-    results: GateResults,
-    resolved: ResolvedMap,
-    gaps: npt.NDArray[np.float64],
-    max_ambiguity: int,
-) -> Walk:
-    walk = Walk(cluster)
-    parent: int | None = None
-    tried = resolved.marker_map.root_rows
-    while tried:
-        step = _compete(results.scores[cluster], results.passed[cluster], parent, tried, gaps)
-        walk.steps.append(step)
-        if not step.ranked:
-            walk.stop_reason = "no_root_passed" if parent is None else "no_child_passed"
-            return walk
-        walk.margins.append(step.margin)
-        best = step.ranked[0]
-        if step.ambiguous:
-            walk.stop_reason = "ambiguous_root" if parent is None else "ambiguous_siblings"
-            close = [
-                row
-                for row in step.ranked
-                if _lead(results.scores[cluster], best, row) < gaps[best] - EQUAL
-            ]
-            walk.candidates = close[:max_ambiguity]
-            return walk
-        walk.path.append(best)
-        parent, tried = best, resolved.marker_map.child_rows[best]
-    walk.stop_reason = "leaf_reached"
-    return walk
+def _competition(step: Round, index: int) -> Competition:
+    winner, runner_up = int(step.winner[index]), int(step.runner_up[index])
+    return Competition(
+        step.parent,
+        step.tried,
+        None if winner < 0 else winner,
+        None if runner_up < 0 else runner_up,
+        float(step.margin[index]),
+        bool(step.ambiguous[index]),
+    )
 
 
-def _compete(
-    scores: npt.NDArray[np.float64],
-    passed: npt.NDArray[np.bool_],
-    parent: int | None,
-    tried: tuple[int, ...],
-    gaps: npt.NDArray[np.float64],
-) -> Competition:
-    ranked = rank([row for row in tried if passed[row]], scores)
-    margin = ALONE if len(ranked) < 2 else _lead(scores, ranked[0], ranked[1])
-    ambiguous = len(ranked) > 1 and margin < gaps[ranked[0]] - EQUAL
-    return Competition(parent, tried, tuple(ranked), margin, bool(ambiguous))
+def _advance(walk: Walk, step: Competition) -> None:
+    walk.steps.append(step)
+    at_root = step.parent is None
+    if step.winner is None:
+        walk.stop_reason = STOP_REASONS[NO_ROOT if at_root else NO_CHILD]
+        return
+    walk.margins.append(step.margin)
+    if step.ambiguous:
+        walk.stop_reason = STOP_REASONS[AMBIGUOUS_ROOT if at_root else AMBIGUOUS_SIBLINGS]
+        return
+    walk.path.append(step.winner)
+    walk.stop_reason = STOP_REASONS[LEAF]
 
 
-def rank(rows: Sequence[int], scores: npt.NDArray[np.float64]) -> list[int]:
-    """Sort by score, best first; among equals the order of the map decides."""
-    left, ranked = list(rows), []
-    while left:
-        best = max(scores[row] for row in left)
-        first = next(row for row in left if scores[row] >= best - EQUAL)
-        ranked.append(first)
-        left.remove(first)
-    return ranked
-
-
-def _lead(scores: npt.NDArray[np.float64], best: int, other: int) -> float:
-    lead = float(scores[best] - scores[other])
-    return 0.0 if abs(lead) <= EQUAL else lead
+def _candidates(walk: Walk, results: GateResults, limits: Thresholds) -> list[int]:
+    """Siblings less than the winner's gap behind it, best first."""
+    step, scores = walk.steps[-1], results.scores[walk.cluster]
+    columns = list(step.tried)
+    order = ranked(scores[columns], results.passed[walk.cluster, columns])
+    gap = limits.min_gap[columns[order[0]]] - EQUAL
+    return [columns[i] for i in order if lead(scores[columns[order[0]]], scores[columns[i]]) < gap]
 
 
 def decision_steps(
@@ -143,7 +138,7 @@ def decision_steps(
                         "child_enrichment": by_node["mean_enrichment"][flat],
                         "child_anti_penalty": by_node["anti_penalty"][flat],
                         "selected": row in walk.path,
-                        "margin_to_runner_up": step.margin if step.ranked[:1] == (row,) else None,
+                        "margin_to_runner_up": step.margin if step.winner == row else None,
                         **_failure(results, walk.cluster, row),
                         "passed_through": _path(
                             resolved, int(results.passed_through[walk.cluster, row])
@@ -218,7 +213,7 @@ def assignment(walk: Walk, resolved: ResolvedMap, results: GateResults) -> dict[
     if walk.stop_reason == "no_root_passed":
         return _assigned(UNASSIGNED, "", -1, None, UNASSIGNED, None, [])
     if walk.stop_reason == "ambiguous_root":
-        best, second = walk.steps[0].ranked[:2]
+        best, second = walk.candidates[:2]
         name = f"{nodes[best].node.label}{ROOT_SEPARATOR}{nodes[second].node.label}"
         label = path = root = name
     else:

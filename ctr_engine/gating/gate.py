@@ -1,31 +1,103 @@
-"""All gates of all cell types in all clusters: value, threshold and verdict of each."""
+"""All gates of all cell types: value, threshold and verdict of each.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Gates look at :class:`Measured` and :class:`~ctr_engine.gating.thresholds.Thresholds`, both arrays,
+so that one kernel serves the labels of a run and thousands of settings of its thresholds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from ctr_engine.errors import CellMismatchError
-from ctr_engine.markers.gating_params import EQUAL, GatingParams
-from ctr_engine.markers.hierarchy import threshold_of
-from ctr_engine.markers.panel import ResolvedMap
-from ctr_engine.markers.root_rules import ResolvedRequirement, ResolvedVeto, RootRules
+from ctr_engine.gating.compete import best_of
+from ctr_engine.gating.thresholds import Thresholds
+from ctr_engine.markers.gating_params import EQUAL
+from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.markers.root_rules import RootRules
 from ctr_engine.scoring import Evidence
 
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
 CLOSING = ("root_hard_requirement", "root_veto", "anti_conflict")
 """Gates that a passing child cannot overrule."""
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What the gates look at, shape ``(n_rows, n_nodes)``.
+
+    ``required_*`` are the values of the marker of a hard requirement, NaN where there is no such
+    rule or no such marker; ``veto_fractions`` has, by root, ``(n_rows, n_veto_markers)``.
+    """
+
+    score: Float64
+    coverage: Float64
+    mean_positive_fraction: Float64
+    frac_markers_on: Float64
+    mean_enrichment: Float64
+    anti_penalty: Float64
+    anti_positive: Float64
+    required_pos_frac: Float64
+    required_enrichment: Float64
+    veto_fractions: Mapping[int, Float64]
+    rules: RootRules
+
+    def take(self, rows: Rows) -> "Measured":
+        """Values of the given rows, in their order; a row may be taken often."""
+        arrays = {
+            field.name: getattr(self, field.name)[rows]
+            for field in fields(self)
+            if field.name not in ("veto_fractions", "rules")
+        }
+        vetoes = {root: fractions[rows] for root, fractions in self.veto_fractions.items()}
+        return replace(self, **arrays, veto_fractions=vetoes)
+
+
+def measured(found: Evidence, scores: Mapping[str, Float64], rules: RootRules) -> Measured:
+    """Put together what the gates look at, one row per cluster.
+
+    Parameters
+    ----------
+    found, scores
+        What :func:`~ctr_engine.scoring.evidence` and :func:`~ctr_engine.scoring.node_scores`
+        returned.
+    """
+    shape = scores["score"].shape
+    required = {name: np.full(shape, np.nan) for name in ("positive_fraction", "enrichment")}
+    for row, requirement in rules.requirements.items():
+        if requirement.position is not None:
+            required["positive_fraction"][:, row] = found.positive_fraction[:, requirement.position]
+            required["enrichment"][:, row] = found.enrichment[:, requirement.position]
+    vetoes = {
+        row: found.positive_fraction[:, [position for _, position in veto.markers]]
+        for row, veto in rules.vetoes.items()
+    }
+    names = (
+        "score",
+        "coverage",
+        "mean_positive_fraction",
+        "frac_markers_on",
+        "mean_enrichment",
+        "anti_penalty",
+        "anti_positive",
+    )
+    return Measured(
+        **{name: scores[name] for name in names},
+        required_pos_frac=required["positive_fraction"],
+        required_enrichment=required["enrichment"],
+        veto_fractions=vetoes,
+        rules=rules,
+    )
+
+
+@dataclass(frozen=True)
 class Gate:
-    """One gate; arrays have shape ``(n_clusters, n_nodes)``, ``applies`` has ``(n_nodes,)``."""
+    """One gate; arrays have shape ``(n_rows, n_nodes)``, ``applies`` has ``(n_nodes,)``."""
 
     name: str
     applies: Bools
@@ -54,176 +126,133 @@ class GateResults:
         return np.where(self.passed | ~failed.any(axis=0), -1, failed.argmax(axis=0))
 
 
-def thresholds(resolved: ResolvedMap, gating: GatingParams, name: str) -> Float64:
-    """Threshold of each cell type, its own or that of its level; shape ``(n_nodes,)``."""
-    return np.array([threshold_of(node.node, gating, name) for node in resolved.nodes])
-
-
 def evaluate_gates(
-    found: Evidence,
-    scores: pd.DataFrame,
-    resolved: ResolvedMap,
-    gating: GatingParams,
-    rules: RootRules,
+    values: Measured, limits: Thresholds, marker_map: MarkerMap, *, inherit: bool
 ) -> GateResults:
-    """Hold every cell type in every cluster against every gate.
+    """Hold every cell type against every gate, in every row.
 
     Parameters
     ----------
-    found, scores
-        What :func:`~ctr_engine.scoring.evidence` and :func:`~ctr_engine.scoring.marker_scores`
-        returned.
-
-    Raises
-    ------
-    CellMismatchError
-        If the scores are of another map, of the same in another order, or of other clusters.
+    limits
+        One set of thresholds for all rows, or one for each.
+    inherit
+        Whether a cell type passes when one of its children does and nothing forbids it.
     """
-    shape = (len(found.n_cells), len(resolved.nodes))
-    paths = [node.node.path for node in resolved.nodes] * shape[0]
-    clusters = np.repeat(np.array(found.statistics.cluster_ids, dtype=object), shape[1])
-    if scores["path"].tolist() != paths or scores["cluster_id"].tolist() != clusters.tolist():
-        msg = "marker_scores are not of this map and these clusters; compute them anew"
-        raise CellMismatchError(msg)
-
-    def matrix(name: str) -> Float64:
-        return scores[name].to_numpy(dtype=np.float64).reshape(shape)
-
-    def limit(name: str) -> Float64:
-        return np.broadcast_to(thresholds(resolved, gating, name), shape)
-
     gates = (
-        _hard_requirement(found, rules, shape),
-        _veto(found, rules, shape),
-        _coverage(matrix("coverage"), limit("min_coverage")),
-        _positive(matrix, limit),
-        _at_least("low_enrichment", matrix("mean_enrichment"), limit("min_enrichment")),
-        _anti_conflict(matrix, resolved, gating),
+        _hard_requirement(values, limits),
+        _veto(values, limits),
+        _coverage(values, limits),
+        _positive(values, limits),
+        _enrichment(values, limits),
+        _anti_conflict(values, limits),
     )
     own = np.logical_and.reduce([gate.passed | ~gate.applies for gate in gates])
-    passed, through = own, np.full(shape, -1, dtype=np.intp)
-    if gating.gate_inheritance:
-        passed, through = _inherit(gates, own, matrix("score"), matrix("coverage") > 0, resolved)
-    return GateResults(gates, matrix("score"), own, passed, through)
+    passed, through = own, np.full(own.shape, -1, dtype=np.intp)
+    if inherit:
+        passed, through = _inherit(gates, own, values, marker_map)
+    return GateResults(gates, values.score, own, passed, through)
 
 
-def _all(shape: tuple[int, int]) -> Bools:
-    return np.ones(shape[1], dtype=bool)
+def _everywhere(values: Measured) -> Bools:
+    return np.ones(values.score.shape[1], dtype=bool)
 
 
-def _at_least(name: str, value: Float64, threshold: Float64) -> Gate:
-    return Gate(name, _all(value.shape), value, threshold, value >= threshold - EQUAL)
+def _like(values: Measured, threshold: Float64) -> Float64:
+    return np.broadcast_to(threshold, values.score.shape)
 
 
-def _coverage(coverage: Float64, minimum: Float64) -> Gate:
+def _enrichment(values: Measured, limits: Thresholds) -> Gate:
+    value, minimum = values.mean_enrichment, _like(values, limits.min_enrichment)
+    passed = value >= minimum - EQUAL
+    return Gate("low_enrichment", _everywhere(values), value, minimum, passed)
+
+
+def _coverage(values: Measured, limits: Thresholds) -> Gate:
     """Pass with enough markers on the panel; never without any, whatever the threshold."""
-    return Gate(
-        "low_coverage",
-        _all(coverage.shape),
-        coverage,
-        minimum,
-        (coverage >= minimum - EQUAL) & (coverage > 0),
-    )
+    minimum = _like(values, limits.min_coverage)
+    passed = (values.coverage >= minimum - EQUAL) & (values.coverage > 0)
+    return Gate("low_coverage", _everywhere(values), values.coverage, minimum, passed)
 
 
-def _positive(matrix: Any, limit: Any) -> Gate:
+def _positive(values: Measured, limits: Thresholds) -> Gate:
     """Pass with enough positive cells, or with enough markers on."""
-    fraction, minimum = matrix("mean_positive_fraction"), limit("min_pos_frac")
-    on, minimum_on = matrix("frac_markers_on"), limit("min_frac_markers_on")
-    passed = (fraction >= minimum - EQUAL) | (on >= minimum_on - EQUAL)
+    minimum, minimum_on = (
+        _like(values, limits.min_pos_frac),
+        _like(values, limits.min_frac_markers_on),
+    )
+    passed = (values.mean_positive_fraction >= minimum - EQUAL) | (
+        values.frac_markers_on >= minimum_on - EQUAL
+    )
     return Gate(
         "low_positive",
-        _all(fraction.shape),
-        fraction,
+        _everywhere(values),
+        values.mean_positive_fraction,
         minimum,
         passed,
-        alternative_value=on,
+        alternative_value=values.frac_markers_on,
         alternative_threshold=minimum_on,
     )
 
 
-def _anti_conflict(matrix: Any, resolved: ResolvedMap, gating: GatingParams) -> Gate:
+def _anti_conflict(values: Measured, limits: Thresholds) -> Gate:
     """Refuse too high a penalty; then, where asked for, anti-markers that are not off."""
-    penalty, positive = matrix("anti_penalty"), np.nan_to_num(matrix("anti_positive"))
-    asked = np.array([node.node.overrides.require_anti_markers_off for node in resolved.nodes])
-    too_high = penalty > gating.anti_penalty_hard_gate + EQUAL
-    not_off = ~too_high & asked & (positive > gating.anti_off_max_positive_fraction + EQUAL)
+    positive = np.nan_to_num(values.anti_positive)
+    hard = _like(values, limits.anti_penalty_hard_gate)
+    off = _like(values, limits.anti_off_max_positive_fraction)
+    too_high = values.anti_penalty > hard + EQUAL
+    not_off = ~too_high & (positive > off + EQUAL)
     return Gate(
         "anti_conflict",
-        _all(penalty.shape),
-        value=np.where(not_off, positive, penalty),
-        threshold=np.where(
-            not_off, gating.anti_off_max_positive_fraction, gating.anti_penalty_hard_gate
-        ),
+        _everywhere(values),
+        value=np.where(not_off, positive, values.anti_penalty),
+        threshold=np.where(not_off, off, hard),
         passed=~too_high & ~not_off,
     )
 
 
-def _hard_requirement(found: Evidence, rules: RootRules, shape: tuple[int, int]) -> Gate:
-    gate = _empty("root_hard_requirement", shape)
-    for row, requirement in rules.requirements.items():
+def _hard_requirement(values: Measured, limits: Thresholds) -> Gate:
+    """Ask for the fraction, then for the enrichment; report the one that fails first."""
+    gate = _empty("root_hard_requirement", values)
+    names = _names(gate)
+    for row, requirement in values.rules.requirements.items():
+        fraction, enrichment = (
+            values.required_pos_frac[:, row],
+            values.required_enrichment[:, row],
+        )
+        least = _like(values, limits.required_pos_frac)[:, row]
+        least_enrichment = _like(values, limits.required_enrichment)[:, row]
+        too_few = ~np.isnan(least) & ~(fraction >= least - EQUAL)
+        too_low = ~np.isnan(least_enrichment) & ~(enrichment >= least_enrichment - EQUAL)
+        second = np.isnan(least) | (~too_few & too_low)
         gate.applies[row] = True
-        value, threshold, passed = _required(found, requirement)
-        gate.value[:, row], gate.threshold[:, row], gate.passed[:, row] = value, threshold, passed
-        if gate.marker is not None:
-            gate.marker[:, row] = requirement.rule.marker
+        gate.value[:, row] = np.where(second, enrichment, fraction)
+        gate.threshold[:, row] = np.where(second, least_enrichment, least)
+        gate.passed[:, row] = ~too_few & ~too_low
+        names[:, row] = requirement.rule.marker
     return gate
 
 
-def _required(found: Evidence, requirement: ResolvedRequirement) -> tuple[Float64, Float64, Bools]:
-    """Value and threshold of the check that fails first, or of the last one that passes."""
-    rule, n_clusters = requirement.rule, len(found.n_cells)
-    measured = {"min_pos_frac": found.positive_fraction, "min_enrichment": found.enrichment}
-    checks = [
-        (measured[name], float(minimum))
-        for name, minimum in (
-            ("min_pos_frac", rule.min_pos_frac),
-            ("min_enrichment", rule.min_enrichment),
-        )
-        if minimum is not None
-    ]
-    if requirement.position is None:
-        nothing = np.full(n_clusters, np.nan)
-        return nothing, np.full(n_clusters, checks[0][1]), np.zeros(n_clusters, dtype=bool)
-    value, threshold = checks[0][0][:, requirement.position], np.full(n_clusters, checks[0][1])
-    passed = value >= threshold - EQUAL
-    for matrix, minimum in checks[1:]:
-        later = matrix[:, requirement.position]
-        fails_here = passed & (later < minimum - EQUAL)
-        value, threshold = (
-            np.where(fails_here, later, value),
-            np.where(fails_here, minimum, threshold),
-        )
-        passed &= ~fails_here
-    return value, threshold, passed
-
-
-def _veto(found: Evidence, rules: RootRules, shape: tuple[int, int]) -> Gate:
-    gate = _empty("root_veto", shape)
-    for row, veto in rules.vetoes.items():
+def _veto(values: Measured, limits: Thresholds) -> Gate:
+    """Refuse a root with a forbidden marker; report the first above the limit, else the nearest."""
+    gate = _empty("root_veto", values)
+    names = _names(gate)
+    for row, veto in values.rules.vetoes.items():
+        most = _like(values, limits.veto_max_pos_frac)[:, row]
         gate.applies[row] = True
-        gate.threshold[:, row] = veto.max_pos_frac
-        for cluster in range(shape[0]):
-            name, value = _vetoing(found.positive_fraction[cluster], veto)
-            gate.value[cluster, row] = value
-            gate.passed[cluster, row] = not value > veto.max_pos_frac + EQUAL
-            if gate.marker is not None:
-                gate.marker[cluster, row] = name
+        gate.threshold[:, row] = most
+        if not veto.markers:
+            continue
+        fractions = values.veto_fractions[row]
+        above = fractions > most[:, None] + EQUAL
+        shown = np.where(above.any(axis=1), above.argmax(axis=1), fractions.argmax(axis=1))
+        gate.value[:, row] = fractions[np.arange(len(fractions)), shown]
+        gate.passed[:, row] = ~above.any(axis=1)
+        names[:, row] = np.array([name for name, _ in veto.markers], dtype=object)[shown]
     return gate
 
 
-def _vetoing(fractions: Float64, veto: ResolvedVeto) -> tuple[str | None, float]:
-    """First marker above the limit, else the one nearest to it."""
-    if not veto.markers:
-        return None, np.nan
-    for name, position in veto.markers:
-        if fractions[position] > veto.max_pos_frac + EQUAL:
-            return name, float(fractions[position])
-    name, position = max(veto.markers, key=lambda marker: float(fractions[marker[1]]))
-    return name, float(fractions[position])
-
-
-def _empty(name: str, shape: tuple[int, int]) -> Gate:
+def _empty(name: str, values: Measured) -> Gate:
+    shape = values.score.shape
     return Gate(
         name,
         np.zeros(shape[1], dtype=bool),
@@ -234,22 +263,24 @@ def _empty(name: str, shape: tuple[int, int]) -> Gate:
     )
 
 
+def _names(gate: Gate) -> npt.NDArray[Any]:
+    return np.empty(0) if gate.marker is None else gate.marker
+
+
 def _inherit(
-    gates: Sequence[Gate], own: Bools, scores: Float64, has_marker: Bools, resolved: ResolvedMap
-) -> tuple[Bools, npt.NDArray[np.intp]]:
+    gates: Sequence[Gate], own: Bools, values: Measured, marker_map: MarkerMap
+) -> tuple[Bools, Rows]:
     """Bottom-up, ``pass(n) = own(n) or (open(n) and some child passes)``."""
-    is_open = has_marker & np.logical_and.reduce(
+    is_open = (values.coverage > 0) & np.logical_and.reduce(
         [gate.passed | ~gate.applies for gate in gates if gate.name in CLOSING]
     )
     passed, through = own.copy(), np.full(own.shape, -1, dtype=np.intp)
     for row in reversed(range(own.shape[1])):
-        children = resolved.marker_map.child_rows[row]
-        for cluster in np.flatnonzero(~own[:, row] & is_open[:, row]) if children else ():
-            passing = [child for child in children if passed[cluster, child]]
-            if passing:
-                passed[cluster, row] = True
-                best = max(scores[cluster, child] for child in passing)
-                through[cluster, row] = next(
-                    child for child in passing if scores[cluster, child] >= best - EQUAL
-                )
+        children = np.asarray(marker_map.child_rows[row], dtype=np.intp)
+        if not len(children):
+            continue
+        best = best_of(values.score[:, children], passed[:, children])
+        admitted = ~own[:, row] & is_open[:, row] & (best >= 0)
+        passed[admitted, row] = True
+        through[admitted, row] = children[best[admitted]]
     return passed, through

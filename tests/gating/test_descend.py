@@ -5,7 +5,7 @@ fraction 0.5 has the score enrichment + 0.5.
 import numpy as np
 import pytest
 
-from ctr_engine.gating.descend import rank
+from ctr_engine.gating.compete import ranked
 from ctr_engine.tables import DecisionSteps, arrow_schema
 from tests.builders import evidence_of, judged, plain
 
@@ -284,9 +284,10 @@ def test_equal_roots_are_ambiguous_and_named_in_the_order_of_the_map():
 def test_equal_means_equal_to_the_best_that_is_left():
     # 0.8 and 1.6 billionths behind: the last is equal to the second and not to the first.
     scores = np.array([1 - 1.6e-9, 1 - 0.8e-9, 1.0, 0.5])
-    assert rank([0, 1, 2, 3], scores) == [1, 2, 0, 3]
-    assert rank([3, 2, 1, 0], scores) == [2, 1, 0, 3]
-    assert rank([], scores) == []
+    every = np.ones(4, dtype=bool)
+    assert ranked(scores, every) == [1, 2, 0, 3]
+    assert ranked(scores[::-1], every) == [1, 2, 3, 0]
+    assert ranked(scores, ~every) == []
 
 
 # ---------------------------------------------------------------------- the tables
