@@ -17,6 +17,7 @@ from ctr_engine.errors import CellMismatchError, Fault, InputError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
+from ctr_engine.gating.near_misses import near_misses
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import ResolvedMap, resolve_map
@@ -49,6 +50,7 @@ class Decisions:
     decision_steps: pd.DataFrame
     gating_details: pd.DataFrame
     cluster_annotations: pd.DataFrame
+    near_miss_report: pd.DataFrame
     warnings: tuple[str, ...]
 
 
@@ -69,7 +71,7 @@ def score(
     """Score all cell types in all clusters."""
     scoring = params.scoring_for(resolved.marker_map)
     found = evidence(statistics, lookup, resolved, scoring)
-    return Scores(marker_scores(found, resolved, scoring), marker_evidence(found, resolved))
+    return Scores(marker_scores(found, resolved, scoring), marker_evidence(found, resolved, scoring))
 
 
 def decide(
@@ -92,6 +94,7 @@ def decide(
         decision_steps(walks, found, scores, results, resolved),
         gating_details(walks, found, results, resolved),
         cluster_annotations(walks, decider, statistics, view, ids),
+        near_misses(decider, params.report.near_miss_margin),
         decider.rules.warnings,
     )
 
@@ -224,6 +227,7 @@ def annotate(
         "decision_steps": decisions.decision_steps,
         "gating_details": decisions.gating_details,
         "cluster_annotations": decisions.cluster_annotations,
+        "near_miss_report": decisions.near_miss_report,
         "annotations": annotate_cells(table, decisions.cluster_annotations),
     }
     gating = params.gating_for(resolved.marker_map)

@@ -1,6 +1,6 @@
 """Parameters of a run: a profile, then the marker map, then a preset and what the user sets."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.expression import ExpressionParams
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.hierarchy import MarkerMap
-from ctr_engine.params import Params, layered
+from ctr_engine.params import Fraction, Params, Real, Switch, layered
 from ctr_engine.scoring import ScoringParams
 
 ProfileName = Literal["reference", "adaptive"]
@@ -57,6 +57,29 @@ PRESETS: dict[str, Profile] = {
 NO_PRESET = Profile()
 
 
+class ReportParams(Params):
+    """What is shown beside the labels; nothing here moves a label."""
+
+    near_miss_margin: Annotated[Real, Field(ge=0)] = Field(
+        0.1, description="A label that a smaller change of one threshold gives is a near miss."
+    )
+    review_robustness: Fraction = Field(
+        0.8, description="Clusters with a smaller robustness are listed for review. 0 to 1."
+    )
+    review_agreement: Fraction = Field(
+        0.5, description="Clusters with a smaller agreement are listed for review. 0 to 1."
+    )
+    compute_umap: Switch = Field(False, description="Compute a UMAP for the figures (slow).")
+    figures: Switch = Field(True, description="Draw the figures (ctr annotate).")
+    audit_cards: Switch = Field(False, description="Write audit_cards.html (ctr annotate).")
+    review_checklist: Switch = Field(
+        False, description="Write review_checklist.html (ctr annotate)."
+    )
+    expand_markers: Switch = Field(
+        False, description="Show all markers of each cluster's label (ctr annotate, cards)."
+    )
+
+
 class AnalysisParams(Params):
     """Everything that a run of Stage H can be told."""
 
@@ -72,6 +95,7 @@ class AnalysisParams(Params):
     gating: GatingParams = Field(
         GatingParams(), description="What differs from the profile and the marker map."
     )
+    report: ReportParams = Field(ReportParams(), description="What is shown beside the labels.")
 
     @property
     def given(self) -> Profile:

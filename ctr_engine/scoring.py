@@ -127,9 +127,7 @@ def node_scores(
     ``(n_clusters, n_nodes)``. A cell type without a resolved marker has NaN as score and means, and
     coverage 0.
     """
-    alternatives = (
-        _alternative_nodes(resolved) if params.parent_markers == "alternatives" else set()
-    )
+    alternatives = _alternative_nodes(resolved) if params.parent_markers == "alternatives" else ()
     columns = [
         _score_node(found, node, params, row in alternatives)
         for row, node in enumerate(resolved.nodes)
@@ -187,49 +185,77 @@ def _columns(resolved: ResolvedMap, node: ResolvedNode) -> list[str]:
     return [resolved.panel.markers[position] for position in node.positions]
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What each marker adds to the parts of one score; their sums over the markers are the parts.
+
+    Markers have shape ``(n_clusters, n_markers)``, anti-markers ``(n_clusters, n_anti_markers)``.
+    """
+
+    enrichment: Float64
+    positive: Float64
+    de: Float64
+    anti_enrichment: Float64
+    anti_positive: Float64
+
+    @classmethod
+    def of(
+        cls, found: Evidence, node: ResolvedNode, params: ScoringParams, alternatives: bool
+    ) -> "_Parts":
+        own, anti = list(node.positions), list(node.anti_positions)
+        keep = -(-len(own) // 2) if alternatives else len(own)
+        most = {"max": 1, "top2mean": 2, "mean": len(anti)}[params.anti_agg]
+        return cls(
+            _shares_of_largest(found.enrichment[:, own], keep),
+            _shares_of_largest(found.positive_fraction[:, own], keep),
+            params.de_bonus * _shares_of_largest(found.bonus[:, own], keep),
+            _shares_of_largest(np.clip(found.enrichment[:, anti], 0, None), most),
+            _shares_of_largest(found.positive_fraction[:, anti], most),
+        )
+
+    def in_score(self, params: ScoringParams) -> Float64:
+        """What each marker, then each anti-marker adds to the score."""
+        cost = params.anti_weight * (self.anti_enrichment + self.anti_positive)
+        return np.hstack([self.enrichment + self.positive + self.de, -cost])
+
+
 def _score_node(
     found: Evidence, node: ResolvedNode, params: ScoringParams, alternatives: bool
 ) -> dict[str, npt.NDArray[Any]]:
     """Score one cell type in all clusters; each array has length ``n_clusters``."""
-    n_clusters = len(found.n_cells)
-    anti = list(node.anti_positions)
-    anti_enrichment = _aggregate(np.clip(found.enrichment[:, anti], 0, None), params.anti_agg)
-    anti_positive = _aggregate(found.positive_fraction[:, anti], params.anti_agg)
+    parts, positions = _Parts.of(found, node, params, alternatives), list(node.positions)
+    on = found.on[:, positions]
+    anti_enrichment, anti_positive = _total(parts.anti_enrichment), _total(parts.anti_positive)
     penalty = params.anti_weight * np.nan_to_num(anti_enrichment + anti_positive)
-    positions = list(node.positions)
-    if positions:
-        keep = -(-len(positions) // 2) if alternatives else len(positions)
-        mean_enrichment = _mean_of_largest(found.enrichment[:, positions], keep)
-        mean_positive = _mean_of_largest(found.positive_fraction[:, positions], keep)
-        de_component = params.de_bonus * _mean_of_largest(found.bonus[:, positions], keep)
-        frac_on = found.on[:, positions].mean(axis=1)
-    else:
-        mean_enrichment = mean_positive = de_component = frac_on = np.full(n_clusters, np.nan)
+    mean_enrichment, mean_positive = _total(parts.enrichment), _total(parts.positive)
+    de_component = _total(parts.de)
     return {
         "score": mean_enrichment + mean_positive + de_component - penalty,
         "mean_enrichment": mean_enrichment,
         "mean_positive_fraction": mean_positive,
-        "frac_markers_on": frac_on,
+        "frac_markers_on": on.mean(axis=1) if positions else np.full(len(on), np.nan),
         "de_component": de_component,
         "anti_penalty": penalty,
-        "n_markers_on": found.on[:, positions].sum(axis=1).astype(np.int64),
+        "n_markers_on": on.sum(axis=1).astype(np.int64),
         "anti_enrichment": anti_enrichment,
         "anti_positive": anti_positive,
     }
 
 
-def _mean_of_largest(values: Float64, keep: int) -> Float64:
-    if keep < values.shape[1]:
-        values = np.sort(values, axis=1)[:, -keep:]
-    return np.asarray(values.mean(axis=1))
+def _shares_of_largest(values: Float64, keep: int) -> Float64:
+    """Share of each column in the mean of the ``keep`` largest of its row; 0 for the others."""
+    keep = min(keep, values.shape[1])
+    if keep == values.shape[1]:
+        return values / max(keep, 1)
+    counted = np.zeros(values.shape)
+    largest = np.argsort(-values, axis=1, kind="stable")[:, :keep]
+    np.put_along_axis(counted, largest, 1 / keep, axis=1)
+    return counted * values
 
 
-def _aggregate(values: Float64, how: AntiAgg) -> Float64:
-    """Aggregate over the columns; NaN when there is none."""
-    if values.shape[1] == 0:
-        return np.full(values.shape[0], np.nan)
-    keep = {"max": 1, "top2mean": min(2, values.shape[1]), "mean": values.shape[1]}[how]
-    return _mean_of_largest(values, keep)
+def _total(shares: Float64) -> Float64:
+    """Sum over the columns; NaN when there is none."""
+    return shares.sum(axis=1) if shares.shape[1] else np.full(len(shares), np.nan)
 
 
 def _alternative_nodes(resolved: ResolvedMap) -> set[int]:
@@ -255,7 +281,7 @@ def _subtree_positions(resolved: ResolvedMap, row: int) -> set[int]:
     return set(resolved.nodes[row].positions).union(*below)
 
 
-def marker_evidence(found: Evidence, resolved: ResolvedMap) -> pd.DataFrame:
+def marker_evidence(found: Evidence, resolved: ResolvedMap, params: ScoringParams) -> pd.DataFrame:
     """Give one row per cluster, cell type and resolved marker or anti-marker.
 
     Returns
@@ -274,6 +300,11 @@ def marker_evidence(found: Evidence, resolved: ResolvedMap) -> pd.DataFrame:
     reference = found.statistics.reference.iloc[positions]
     bonus = found.bonus[:, positions]
     bonus[:, [role == "anti_marker" for _, _, role in rows]] = 0
+    alternatives = _alternative_nodes(resolved) if params.parent_markers == "alternatives" else ()
+    parts = [
+        _Parts.of(found, node, params, row in alternatives).in_score(params)
+        for row, node in enumerate(resolved.nodes)
+    ]
     return frame(
         MarkerEvidence,
         {
@@ -289,6 +320,7 @@ def marker_evidence(found: Evidence, resolved: ResolvedMap) -> pd.DataFrame:
             "de_bonus": bonus.ravel(),
             "doc_freq": np.tile(found.doc_freq[positions], n_clusters),
             "on": found.on[:, positions].ravel(),
+            "in_score": np.hstack(parts).ravel(),
         },
     )
 

@@ -171,6 +171,7 @@ class MarkerEvidence(_Table):
     )
     doc_freq: int = col("Cell types whose resolved markers hold this column.", ge=0)
     on: bool = col("Enrichment above 0 and enough positive cells.")
+    in_score: float = col("What it adds to the score; the sum over the cell type is the score.")
 
     class Config(_Table.Config):
         """Key of the table."""
@@ -260,6 +261,28 @@ class ClusterAnnotations(_Table):
     )
 
 
+class NearMissReport(_Table):
+    """Per cluster and other label: the smallest change of one threshold that would give it."""
+
+    cluster_id: str = col("Cluster.")
+    assigned_label: str = col("Its label.")
+    assigned_path: str = col("Path of the label; empty when unassigned.")
+    stop_reason: str = col("Why the walk ended.", isin=STOP_REASONS)
+    n_cells: int = col("Cells of the cluster.", ge=1)
+    threshold: str = col("The threshold, such as 'min_coverage.0'.")
+    current_value: float = col("What it is set to.")
+    needed_value: float = col("What would give the other label.")
+    change: float = col("Difference of the two; below 0 when it has to be lowered.")
+    other_label: str = col("The label that it would give.")
+    other_path: str = col("Path of that label; empty when unassigned.")
+    other_stop_reason: str = col("Why the walk would end there.", isin=STOP_REASONS)
+
+    class Config(_Table.Config):
+        """Key of the table."""
+
+        unique = ["cluster_id", "other_path"]  # noqa: RUF012
+
+
 class Annotations(_Table):
     """Per cell: its label."""
 
@@ -298,6 +321,7 @@ STAGE_H_TABLES: dict[str, type[pa.DataFrameModel]] = {
     "decision_steps": DecisionSteps,
     "gating_details": GatingDetails,
     "cluster_annotations": ClusterAnnotations,
+    "near_miss_report": NearMissReport,
     "annotations": Annotations,
 }
 

@@ -10,7 +10,7 @@ from ctr_engine.markers.aliases import builtin_rows
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.schema import marker_map_schema
 from ctr_engine.params import Params
-from ctr_engine.profiles import PROFILES, AnalysisParams
+from ctr_engine.profiles import PRESETS, PROFILES, AnalysisParams, ReportParams
 from ctr_engine.scoring import ScoringParams
 from ctr_engine.tables import STAGE_H_TABLES, Clusters, Preflight, arrow_schema
 
@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[type[Params], str]] = {
     "clustering": (ClusteringParams, "How cells are clustered"),
     "scoring": (ScoringParams, "How markers add up to a score"),
     "gating": (GatingParams, "When a cell type passes"),
+    "report": (ReportParams, "What is shown beside the labels"),
 }
 
 
@@ -31,7 +32,10 @@ this table. Names in one row find each other."""
 PARAMETERS_INTRO = """\
 The names are those of `--config FILE.yaml` and `ctr.yaml`, one section each, and of the JSON given
 to `--scoring-params` and `--gating-params`. Precedence: profile, then the marker map's
-`_gating_params`, then what you set; thresholds per level are merged level by level."""
+`_gating_params`, then a preset, then what you set; thresholds are merged level by level."""
+PRESETS_INTRO = """\
+`--preset NAME`, or `preset: NAME` in a parameter file. A preset counts as if each of its values had
+been given by hand: it wins over the marker map, and what you give beside it wins over it."""
 TABLES_INTRO = """\
 Parquet in the asset graph, CSV from the command line; the same columns in the same order. Lists are
 lists in parquet and `;`-joined in CSV. Each table is checked against this page when it is written
@@ -107,6 +111,20 @@ def parameters_page() -> str:
         for section, values in adaptive.items()
         for name, value in values.items()
     ]
+    lines += [
+        "",
+        "## Presets",
+        "",
+        PRESETS_INTRO,
+        "",
+        "| preset | scoring | gating |",
+        "|---|---|---|",
+    ]
+    for name, preset in PRESETS.items():
+        given = preset.model_dump(mode="json", exclude_unset=True)
+        lines.append(
+            f"| `{name}` | `{json.dumps(given['scoring'])}` | `{json.dumps(given['gating'])}` |"
+        )
     return "\n".join(lines) + "\n"
 
 

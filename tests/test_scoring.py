@@ -278,7 +278,7 @@ def test_the_evidence_table_has_one_row_per_resolved_name_and_says_what_it_broug
     content = {"T": {"markers": ["a", "absent", "B"], "anti_markers": ["d"]}}
     scores = np.array([[-1, -1, -1, -1], [9, -1, -1, 8]], dtype=np.float32)
     found = found_evidence(ON_ROWS, "aaaabbbb", content, scores)
-    table = marker_evidence(found, resolved(content, PANEL))
+    table = marker_evidence(found, resolved(content, PANEL), ScoringParams())
     of_b = table[table["cluster_id"] == "b"]
     assert of_b["marker"].tolist() == ["a", "B", "d"]
     assert of_b["column"].tolist() == ["A", "B", "D"]
@@ -297,11 +297,55 @@ def test_the_bonus_of_an_anti_marker_is_nothing_in_the_evidence_table():
     scores = np.array([[-1, -1, -1, -1], [9, -1, -1, 8]], dtype=np.float32)
     found = found_evidence(ON_ROWS, "aaaabbbb", content, scores, de_commonness_alpha=1.0)
     bonus = column(
-        marker_evidence(found, resolved(content, PANEL)), "de_bonus", "cluster_id", "path", "role"
+        marker_evidence(found, resolved(content, PANEL), ScoringParams()),
+        "de_bonus",
+        "cluster_id",
+        "path",
+        "role",
     )
     assert bonus["b", "T", "marker"] == pytest.approx(0.5)
     assert bonus["b", "T", "anti_marker"] == 0
     assert bonus["b", "S", "marker"] == pytest.approx(0.25)
+
+
+def test_what_a_marker_adds_to_the_score_is_its_share_of_each_part():
+    # Enrichment, fraction and bonus of two markers; of the anti-markers the two largest count.
+    found = evidence_of([1.0, -2.0, 0.5, 3.0], [0.4, 0.8, 0.25, 0.5], bonus=[1.0, 0.5, 0, 0])
+    content = {"T": {"markers": ["A", "B"], "anti_markers": ["C", "D"]}}
+    options = {"de_bonus": 0.6, "anti_weight": 0.8}
+    table = marker_evidence(found, resolved(content, PANEL), ScoringParams(**options))
+    assert table["in_score"].tolist() == pytest.approx(
+        [(1 + 0.4 + 0.6) / 2, (-2 + 0.8 + 0.3) / 2, -0.8 * 0.75 / 2, -0.8 * 3.5 / 2]
+    )
+    only_largest = ScoringParams(anti_agg="max", **options)
+    table = marker_evidence(found, resolved(content, PANEL), only_largest)
+    assert table["in_score"].tolist()[2:] == pytest.approx([0, -0.8 * 3.5])
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["max", "top2mean", "mean"]),
+    st.sampled_from(["all", "alternatives"]),
+)
+def test_what_the_markers_add_sums_up_to_the_score(seed, anti_agg, parent_markers):
+    random = np.random.default_rng(seed)
+    found = evidence_of(random.normal(size=4), random.random(4), bonus=random.random(4))
+    content = {
+        "P": {
+            "markers": ["A", "B", "C"],
+            "anti_markers": ["D"],
+            "subtypes": {
+                "S": {"markers": ["A"], "anti_markers": ["B", "C", "D"]},
+                "T": {"markers": ["B", "D"]},
+            },
+        }
+    }
+    params = ScoringParams(anti_agg=anti_agg, parent_markers=parent_markers)
+    table = marker_evidence(found, resolved(content, PANEL), params)
+    sums = table.groupby("path")["in_score"].sum().to_dict()
+    scores = marker_scores(found, resolved(content, PANEL), params)
+    assert sums == pytest.approx(column(scores, "score", "path"))
 
 
 # ---------------------------------------------------------------------- errors and options
@@ -398,4 +442,4 @@ def test_units_of_a_marker_do_not_matter(seed):
 def test_the_evidence_table_of_a_map_that_the_panel_lacks_is_empty():
     content = {"T": {"markers": ["absent"]}}
     found = found_evidence(ON_ROWS, "aaaabbbb", content)
-    assert marker_evidence(found, resolved(content, PANEL)).shape == (0, 14)
+    assert marker_evidence(found, resolved(content, PANEL), ScoringParams()).shape == (0, 15)

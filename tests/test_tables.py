@@ -39,6 +39,7 @@ KEYS = {
     "decision_steps": ["cluster_id", "child_path"],
     "gating_details": ["cluster_id", "path", "gate"],
     "cluster_annotations": ["cluster_id"],
+    "near_miss_report": ["cluster_id", "other_path"],
     "annotations": ["cell_id"],
     "preflight": ["path"],
 }
@@ -48,6 +49,7 @@ CHOICES = {
     "gate": "root_veto",
     "fail_reason": "low_coverage",
     "stop_reason": "leaf_reached",
+    "other_stop_reason": "leaf_reached",
 }
 BY_KIND = {"string": "text", "double": 0.5, "int64": 1, "bool": True}
 

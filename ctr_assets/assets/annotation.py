@@ -33,10 +33,12 @@ from ctr_engine.tables import (
     GatingDetails,
     MarkerEvidence,
     MarkerScores,
+    NearMissReport,
 )
 
 MAP_HASH = "marker_map_hash"
 CLUSTER_ANNOTATIONS = "cluster_annotations"
+NEAR_MISSES = "near_miss_report"
 _MOST_REASONS = 200
 
 SCORES = {
@@ -47,6 +49,7 @@ DECISIONS = {
     "decision_steps": "One row per cluster and cell type tried.",
     "gating_details": "One row per cluster, cell type visited and gate.",
     "cluster_annotations": "One row per cluster: its label and why the walk stopped there.",
+    "near_miss_report": "One row per cluster and label that is nearly its own.",
 }
 
 
@@ -183,6 +186,7 @@ def decisions(
         ("decision_steps", DecisionSteps, found.decision_steps, figures.failure_counts),
         ("gating_details", GatingDetails, found.gating_details, figures.gate_shares),
         (CLUSTER_ANNOTATIONS, ClusterAnnotations, found.cluster_annotations, figures.label_counts),
+        (NEAR_MISSES, NearMissReport, found.near_miss_report, figures.near_miss_counts),
     )
     outputs = {name: table_output(name, *rest, measured) for name, *rest in tables}
     metadata = {
@@ -191,8 +195,10 @@ def decisions(
     }
     why = _reasons(found, marker_evidence)
     outputs[CLUSTER_ANNOTATIONS] = with_metadata(outputs[CLUSTER_ANNOTATIONS], {"reasons": why})
-    basis = Basis(params.gating_for(marker_map).model_dump(mode="json"))
+    gating = params.gating_for(marker_map).model_dump(mode="json")
+    margin = {"near_miss_margin": params.report.near_miss_margin}
     for name, output in outputs.items():
+        basis = Basis(gating | margin if name == NEAR_MISSES else gating)
         yield materialized(context, with_metadata(output, metadata), basis, name)
 
 

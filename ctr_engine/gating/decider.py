@@ -23,6 +23,8 @@ _ROWS_AT_ONCE = 20_000
 class Decider:
     """A map with its thresholds, and what the gates measure in some clusters."""
 
+    cluster_ids: tuple[str, ...]
+    n_cells: npt.NDArray[np.int64]
     resolved: ResolvedMap
     gating: GatingParams
     rules: RootRules
@@ -52,7 +54,15 @@ class Decider:
         """
         rules = resolve_root_rules(resolved, gating)
         values = measured(found, scores, rules)
-        return cls(resolved, gating, rules, values, knobs(resolved, gating, rules))
+        return cls(
+            found.statistics.cluster_ids,
+            found.n_cells,
+            resolved,
+            gating,
+            rules,
+            values,
+            knobs(resolved, gating, rules),
+        )
 
     @property
     def n_clusters(self) -> int:

@@ -1,7 +1,9 @@
 """Tables as parquet and CSV, checked against their schema on the way out and in."""
 
+import re
+from collections.abc import Hashable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import pandera.pandas as pa
@@ -51,10 +53,59 @@ def read_parquet(model: type[Model], path: Path) -> pd.DataFrame:
 
 
 def write_csv(model: type[Model], table: pd.DataFrame, path: Path) -> None:
-    """Write a checked table as CSV; lists are joined with ``;``, null is empty."""
+    r"""Write a checked table as CSV; lists are joined with ``;``, null is empty.
+
+    A ``;`` inside a name is written as ``\;``, a backslash as two.
+    """
     flat = checked(model, table).copy()
     for field in arrow_schema(model):
         if arrow.types.is_list(field.type):
-            flat[field.name] = [";".join(names) for names in flat[field.name]]
+            flat[field.name] = [";".join(map(_escaped, names)) for names in flat[field.name]]
     with whole_file(path) as temporary:
         flat.to_csv(temporary, index=False, encoding="utf-8")
+
+
+def read_csv(model: type[Model], path: Path) -> pd.DataFrame:
+    """Read a table that :func:`write_csv` wrote, to the last digit, and check it.
+
+    Raises
+    ------
+    TableError
+        If the file is missing or is not this table.
+    """
+    schema = arrow_schema(model)
+    kinds = {f.name: _CSV_TYPES[str(f.type)] for f in schema if not arrow.types.is_list(f.type)}
+    lists = [f.name for f in schema if arrow.types.is_list(f.type)]
+    try:
+        columns: dict[Hashable, Any] = {**kinds, **dict.fromkeys(lists, str)}
+        table = pd.read_csv(
+            path,
+            dtype=columns,
+            keep_default_na=False,  # a marker may be called NA
+            na_values={f.name: [""] for f in schema if f.nullable and f.name in kinds},
+            float_precision="round_trip",
+        )
+    except (OSError, ValueError) as error:
+        msg = f"{path} cannot be read as a {model.__name__} table: {error}. Run ctr annotate again."
+        raise TableError(msg) from None
+    for name in lists:
+        if name in table:
+            table[name] = [_split(text) for text in table[name]]
+    for field in schema:
+        if field.nullable and field.name in table and kinds[field.name] is str:
+            table[field.name] = (
+                table[field.name].astype(object).where(table[field.name].notna(), None)
+            )
+    return checked(model, table)
+
+
+_CSV_TYPES = {"string": str, "double": "float64", "int64": "int64", "bool": "bool"}
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\").replace(";", "\\;")
+
+
+def _split(text: str) -> list[str]:
+    """Invert the joining of names; an empty text is an empty list."""
+    return [re.sub(r"\\(.)", r"\1", name) for name in re.findall(r"(?:[^;\\]|\\.)+", text)]

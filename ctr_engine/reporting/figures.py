@@ -121,6 +121,12 @@ def gate_shares(details: pd.DataFrame) -> "Figure":
     )
 
 
+def near_miss_counts(near_misses: pd.DataFrame) -> "Figure":
+    """How often each threshold is the one that nearly decided otherwise."""
+    counts = near_misses["threshold"].value_counts()
+    return bars([str(name) for name in counts.index], [float(n) for n in counts], "near misses")
+
+
 def label_counts(annotated: pd.DataFrame) -> "Figure":
     """Cells by label of their cluster."""
     counts = annotated.groupby("assigned_label")["n_cells"].sum().sort_values(ascending=False)

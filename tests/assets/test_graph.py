@@ -29,6 +29,7 @@ PARENTS = {
 TABLES = {
     "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",
     "marker_evidence", "decision_steps", "gating_details", "cluster_annotations", "annotations",
+    "near_miss_report",
 }  # fmt: skip
 GPU_CAPABLE = {"pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics"}
 

@@ -22,6 +22,7 @@ from tests.bad_inputs import GOOD_MAP, MAPS, SAMPLES, BadInput, good_sample
 
 BELOW_THE_MAP = {
     "marker_scores", "marker_evidence", "decision_steps", "gating_details", "cluster_annotations",
+    "near_miss_report",
     "annotations", "coarse_clusters",
 }  # fmt: skip
 EDITED_MAP = GOOD_MAP.replace(

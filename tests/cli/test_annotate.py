@@ -25,6 +25,7 @@ TABLES = (
     "gating_details",
     "marker_evidence",
     "marker_scores",
+    "near_miss_report",
     "reference_values",
 )
 
