@@ -11,14 +11,15 @@ import pandas as pd
 
 from ctr_engine import ALGORITHM_VERSION, keys
 from ctr_engine.cluster_statistics import Statistics, cluster_statistics
-from ctr_engine.clustering.pipeline import cluster_cells
+from ctr_engine.clustering.pca import pca
+from ctr_engine.clustering.pipeline import cluster_cells, knn_graph
+from ctr_engine.clustering.umap import umap
 from ctr_engine.de import de_lookup, rank_genes_groups
 from ctr_engine.errors import CellMismatchError, Fault, InputError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
 from ctr_engine.gating.near_misses import near_misses
-from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import ResolvedMap, resolve_map
 from ctr_engine.profiles import AnalysisParams
@@ -51,17 +52,23 @@ class Decisions:
     gating_details: pd.DataFrame
     cluster_annotations: pd.DataFrame
     near_miss_report: pd.DataFrame
+    decider: Decider
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """All that a run of Stage H gives; ``tables`` by their name."""
+    """All that a run of Stage H gives; ``tables`` by their name.
+
+    ``coordinates`` are the principal components, ``umap`` has shape ``(n_cells, 2)``; None where
+    they were not computed. ``decider`` is None without labels.
+    """
 
     clusters: pd.DataFrame
     coordinates: npt.NDArray[np.float32] | None
+    umap: npt.NDArray[np.float32] | None
     tables: dict[str, pd.DataFrame]
-    gating: GatingParams | None
+    decider: Decider | None
     warnings: tuple[str, ...]
 
 
@@ -71,7 +78,9 @@ def score(
     """Score all cell types in all clusters."""
     scoring = params.scoring_for(resolved.marker_map)
     found = evidence(statistics, lookup, resolved, scoring)
-    return Scores(marker_scores(found, resolved, scoring), marker_evidence(found, resolved, scoring))
+    return Scores(
+        marker_scores(found, resolved, scoring), marker_evidence(found, resolved, scoring)
+    )
 
 
 def decide(
@@ -95,6 +104,7 @@ def decide(
         gating_details(walks, found, results, resolved),
         cluster_annotations(walks, decider, statistics, view, ids),
         near_misses(decider, params.report.near_miss_margin),
+        decider,
         decider.rules.warnings,
     )
 
@@ -166,14 +176,23 @@ def existing_clusters(adata: "AnnData", column: str, source: str = "sample") -> 
     return ids
 
 
+@dataclass(frozen=True)
+class KnownClusters:
+    """Clusters that need not be made: the id of each cell, and where they came from."""
+
+    ids: Sequence[str]
+    coordinates: npt.NDArray[np.float32] | None = None
+
+
 def annotate(
     view: ExpressionView,
     marker_map: MarkerMap | None,
     params: AnalysisParams,
     *,
-    clusters: Sequence[str] | None = None,
+    clusters: Sequence[str] | KnownClusters | None = None,
     n_jobs: int = 1,
     progress: Progress = lambda _: None,
+    on_clusters: Callable[["KnownClusters"], None] = lambda _: None,
 ) -> Annotation:
     """Run Stage H.
 
@@ -191,6 +210,8 @@ def annotate(
         Threads; the result does not depend on it.
     progress
         Called with the name of each step before it starts.
+    on_clusters
+        Called with new clusters as soon as they are known.
 
     Raises
     ------
@@ -198,15 +219,21 @@ def annotate(
         If the map does not fit the panel.
     """
     resolved = None if marker_map is None else resolve_map(marker_map, view.panel)
-    coordinates = None
+    graph = None
     if clusters is None:
-        found, coordinates, _ = cluster_cells(
+        ids, coordinates, graph = cluster_cells(
             view, params.clustering, n_jobs=n_jobs, progress=progress
         )
-        clusters = found.tolist()
-    table = clusters_table(view.cell_ids.tolist(), clusters)
+        known = KnownClusters(ids.tolist(), coordinates)
+        on_clusters(known)
+    else:
+        known = clusters if isinstance(clusters, KnownClusters) else KnownClusters(clusters)
+    layout = None
+    if params.report.compute_umap:
+        layout = _layout(view, params, known, graph, n_jobs, progress)
+    table = clusters_table(view.cell_ids.tolist(), known.ids)
     progress("cluster_statistics")
-    statistics = cluster_statistics(view, clusters, params.effective_scoring, n_jobs=n_jobs)
+    statistics = cluster_statistics(view, known.ids, params.effective_scoring, n_jobs=n_jobs)
     progress("de_lookup")
     lookup = de_lookup(statistics, params.effective_scoring)
     tables = {
@@ -215,7 +242,7 @@ def annotate(
         "de_lookup": lookup,
     }
     if resolved is None:
-        return Annotation(table, coordinates, tables, None, view.warnings)
+        return Annotation(table, known.coordinates, layout, tables, None, view.warnings)
     progress("marker_scores")
     scores = score(statistics, lookup, resolved, params)
     progress("decision_steps")
@@ -230,8 +257,26 @@ def annotate(
         "near_miss_report": decisions.near_miss_report,
         "annotations": annotate_cells(table, decisions.cluster_annotations),
     }
-    gating = params.gating_for(resolved.marker_map)
-    return Annotation(table, coordinates, tables, gating, view.warnings + decisions.warnings)
+    warnings = view.warnings + decisions.warnings
+    return Annotation(table, known.coordinates, layout, tables, decisions.decider, warnings)
+
+
+def _layout(
+    view: ExpressionView,
+    params: AnalysisParams,
+    known: KnownClusters,
+    graph: Any,
+    n_jobs: int,
+    progress: Progress,
+) -> npt.NDArray[np.float32]:
+    """Compute the UMAP, and what it needs where clusters were given."""
+    progress("umap")
+    coordinates = known.coordinates
+    if coordinates is None:
+        coordinates = pca(view, params.clustering.n_pcs)
+    if graph is None:
+        graph = knn_graph(coordinates, params.clustering, n_jobs=n_jobs)
+    return umap(coordinates, graph, params.clustering.random_state)
 
 
 def attach(
@@ -244,6 +289,7 @@ def attach(
     annotations: pd.DataFrame | None = None,
     marker_map: MarkerMap | None = None,
     coordinates: npt.NDArray[np.float32] | None = None,
+    layout: npt.NDArray[np.float32] | None = None,
 ) -> "AnnData":
     """Write the results into a copy of the sample, which plain anndata and scanpy can read.
 
@@ -275,6 +321,8 @@ def attach(
         result.obs[keys.CELL_TYPE_CONFIDENCE] = annotations[keys.CELL_TYPE_CONFIDENCE].to_numpy()
     if coordinates is not None:
         result.obsm[keys.PCA] = coordinates
+    if layout is not None:
+        result.obsm[keys.UMAP] = layout
     if lookup["wilcoxon_score"].notna().any():
         result.uns[keys.de_key(view.layer)] = rank_genes_groups(lookup, keys.STAGE_H_LAYER)
     result.uns[keys.UNS_PARAMS] = json.dumps(run_record(params, view, marker_map), sort_keys=True)
@@ -294,23 +342,27 @@ def _forget_earlier_run(adata: "AnnData") -> None:
         del adata.uns[name]
 
 
+def used_parameters(params: AnalysisParams, marker_map: MarkerMap | None) -> dict[str, Any]:
+    """Parameters as they are used, with what the profile, the preset and the map gave; for JSON."""
+    used: dict[str, Any] = params.model_dump(mode="json", exclude={"scoring", "gating"})
+    if marker_map is None:
+        return used | {"scoring": params.effective_scoring.model_dump(mode="json")}
+    return used | {
+        "scoring": params.scoring_for(marker_map).model_dump(mode="json"),
+        "gating": params.gating_for(marker_map).model_dump(mode="json"),
+    }
+
+
 def run_record(
     params: AnalysisParams, view: ExpressionView, marker_map: MarkerMap | None
 ) -> dict[str, Any]:
     """Parameters and circumstances of a run, ready for JSON.
 
-    ``parameters`` are those that were used, with what the profile and the map gave; ``given`` are
-    those that somebody set.
+    ``parameters`` are those that were used, ``given`` those that somebody set.
     """
-    used: dict[str, Any] = params.model_dump(mode="json", exclude={"scoring", "gating"})
-    if marker_map is None:
-        used["scoring"] = params.effective_scoring.model_dump(mode="json")
-    else:
-        used["scoring"] = params.scoring_for(marker_map).model_dump(mode="json")
-        used["gating"] = params.gating_for(marker_map).model_dump(mode="json")
     return {
         "algorithm_version": ALGORITHM_VERSION,
-        "parameters": used,
+        "parameters": used_parameters(params, marker_map),
         "given": params.model_dump(mode="json", exclude_unset=True),
         "layer": view.layer,
         "n_cells": view.n_cells,

@@ -11,6 +11,7 @@ CELL_TYPE_CONFIDENCE: Final = "cell_type_auto_conf"
 CELL_TYPE_PATH: Final = "cell_type_auto_path"
 
 PCA: Final = "X_pca"
+UMAP: Final = "X_umap"
 SPATIAL: Final = "spatial"
 
 UNS_PARAMS: Final = "stage_h_params"

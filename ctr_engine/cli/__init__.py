@@ -7,6 +7,7 @@ import typer
 from ctr_engine.cli.annotate import annotate
 from ctr_engine.cli.check_map import check_map
 from ctr_engine.cli.console import FriendlyGroup
+from ctr_engine.cli.export_markers import export_markers
 from ctr_engine.cli.schema import schema
 
 
@@ -40,5 +41,6 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command("annotate")(annotate)
     app.command("check-map")(check_map)
+    app.command("export-markers")(export_markers)
     app.command("schema")(schema)
     return app

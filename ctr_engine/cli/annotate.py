@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ctr_engine.cli.console import show_reasons, show_warnings, step_progress
+from ctr_engine.cli.console import show_markers, show_reasons, show_warnings, step_progress
 from ctr_engine.cli.options import analysis_params, one_input
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
-    from ctr_engine.analysis import Annotation
+    from ctr_engine.cli.run import RunRequest, RunResult
 
 _MANY_UNASSIGNED = 0.2
 
@@ -33,6 +33,9 @@ def annotate(
         Path | None, typer.Option(help="Parameter file, YAML or JSON; flags win over it.")
     ] = None,
     profile: Annotated[str | None, typer.Option(help="reference (default) or adaptive.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="sparse, deep, tumor or conservative; your own values win.")
+    ] = None,
     scoring_params: Annotated[str | None, typer.Option(help="Scoring, JSON or @FILE.")] = None,
     gating_params: Annotated[str | None, typer.Option(help="Gating, JSON or @FILE.")] = None,
     layer: Annotated[
@@ -71,6 +74,25 @@ def annotate(
     skip_refinement: Annotated[  # noqa: ARG001  nothing refines yet
         bool, typer.Option("--skip-refinement", help="Stop after Stage H (nothing refines yet).")
     ] = False,
+    compute_umap: Annotated[
+        bool, typer.Option("--compute-umap", help="Compute a UMAP, and draw the labels on it.")
+    ] = False,
+    expand_markers: Annotated[
+        bool,
+        typer.Option("--expand-markers", help="Show the markers of each label, here and on cards."),
+    ] = False,
+    audit_cards: Annotated[
+        bool, typer.Option("--generate-audit-cards", help="Write audit_cards.html.")
+    ] = False,
+    review_checklist: Annotated[
+        bool, typer.Option("--generate-review-checklist", help="Write review_checklist.html.")
+    ] = False,
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw no figures.")] = False,
+    log_dir: Annotated[Path | None, typer.Option(help="Folder for a log of this run.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Use what is whole there, of the same input and parameters."),
+    ] = False,
     n_jobs: Annotated[
         int | None, typer.Option(min=1, help="Threads; all cores by default.")
     ] = None,
@@ -84,18 +106,35 @@ def annotate(
     }
     flags = {"--n-pcs": n_pcs, "--neighbors-k": neighbors_k, "--resolution": resolution}
     flags |= {"--random-seed": random_seed}
-    labels = {"--marker-map": marker_map, "--gating-params": gating_params}
+    labels: dict[str, Any] = {
+        "--marker-map": marker_map,
+        "--gating-params": gating_params,
+        "--preset": preset,
+    }
+    labels |= {
+        "--expand-markers": expand_markers or None,
+        "--generate-audit-cards": audit_cards or None,
+        "--generate-review-checklist": review_checklist or None,
+    }
     _refuse_contradictions(annotation_only, clustering_only, cluster_key, flags, labels)
     source = one_input(sample, input_)
-    if marker_map is None and not clustering_only:
-        msg = "--marker-map is missing; name the marker map, or add --clustering-only"
-        raise ParameterError(msg)
     if output_dir is None:
         msg = "--output-dir is missing; name a folder for the results"
         raise ParameterError(msg)
+    if marker_map is None and not (clustering_only or annotation_only):
+        msg = "--marker-map is missing; name the marker map, or add --clustering-only"
+        raise ParameterError(msg)
+    shown = {
+        "compute_umap": compute_umap,
+        "expand_markers": expand_markers,
+        "audit_cards": audit_cards,
+        "review_checklist": review_checklist,
+    }
+    report = {name: True for name, asked in shown.items() if asked}
     params = analysis_params(
         config=config,
         profile=profile,
+        preset=preset,
         scoring=scoring_params,
         gating=gating_params,
         expression={
@@ -105,22 +144,40 @@ def annotate(
             "technical_markers": _names(technical_markers),
         },
         clustering=clustering,
+        report=report | ({"figures": False} if no_figures else {}),
     )
     if arcsinh_cofactor is not None and params.expression.normalize != "arcsinh":
         msg = "--arcsinh-cofactor would have no effect; add --normalize arcsinh"
         raise ParameterError(msg)
     from ctr_engine import keys
-    from ctr_engine.cli.run import RunRequest, run_stage_h
+    from ctr_engine.cli.run import RunRequest
 
-    key = (cluster_key or keys.CLUSTER) if annotation_only else None
-    threads = n_jobs or available_cores()
-    folder = output_dir.expanduser()
-    map_file = None if marker_map is None else marker_map.expanduser()
-    request = RunRequest(source.expanduser(), map_file, folder, params, key, threads)
-    with step_progress(request.n_steps, source.name) as progress:
-        result = run_stage_h(request, progress)
+    request = RunRequest(
+        source.expanduser(),
+        None if marker_map is None else marker_map.expanduser(),
+        output_dir.expanduser(),
+        params,
+        (cluster_key or keys.CLUSTER) if annotation_only else None,
+        n_jobs or available_cores(),
+        labels=not clustering_only,
+        resume=resume,
+    )
+    _summary(_run(request, log_dir), request)
+
+
+def _run(request: "RunRequest", log_dir: Path | None) -> "RunResult":
+    from ctr_engine.cli.log import run_log
+    from ctr_engine.cli.run import run_stage_h
+
+    folder = None if log_dir is None else log_dir.expanduser()
+    with run_log(folder, "annotate") as log:
+        with step_progress(request.n_steps, request.sample.name) as progress:
+            result = run_stage_h(request, progress if log is None else log.steps(progress))
+        if log is not None:
+            for warning in result.warnings:
+                log.line(f"warning {warning}")
     show_warnings(result.warnings)
-    _summary(result, folder, params.profile)
+    return result
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -153,19 +210,23 @@ def _refuse_contradictions(
         raise ParameterError(msg)
 
 
-def _summary(result: "Annotation", folder: Path, profile: str) -> None:
+def _summary(result: "RunResult", request: "RunRequest") -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
-    n_cells, n_clusters = len(result.clusters), result.clusters["cluster_id"].nunique()
-    if "cluster_annotations" not in result.tables:
-        console.print(f"{n_cells:,} cells in {n_clusters} clusters, not annotated.")
+    what = f"{result.n_cells:,} cells in {result.n_clusters} clusters"
+    if result.reused:
+        console.print(f"Used again from the folder: {', '.join(result.reused)}.")
+    if not request.labels:
+        console.print(f"{result.n_cells:,} cells, clustered and not annotated.")
     else:
-        show_reasons(result.tables, f"{n_cells:,} cells in {n_clusters} clusters")
+        show_reasons(result.tables, what)
+        if request.params.report.expand_markers:
+            show_markers(result.tables)
         annotated = result.tables["cluster_annotations"]
         unassigned = annotated.loc[annotated["stop_reason"] == "no_root_passed", "n_cells"].sum()
-        console.print(f"{unassigned:,} cells ({unassigned / n_cells:.1%}) are Unassigned.")
-        if unassigned > _MANY_UNASSIGNED * n_cells and profile == "reference":
+        console.print(f"{unassigned:,} cells ({unassigned / result.n_cells:.1%}) are Unassigned.")
+        if unassigned > _MANY_UNASSIGNED * result.n_cells and request.params.profile == "reference":
             console.print("Try --profile adaptive, which names more of them (docs/methods.md).")
-    console.print(Text(f"Results: {folder}"), soft_wrap=True)
+    console.print(Text(f"Results: {request.output_dir}"), soft_wrap=True)

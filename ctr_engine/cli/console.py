@@ -73,6 +73,34 @@ def show_reasons(tables: "Mapping[str, DataFrame]", title: str) -> None:
     Console().print(shown)
 
 
+def show_markers(tables: "Mapping[str, DataFrame]") -> None:
+    """Print the markers of the label of each cluster: what they show, and what they add."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title="Markers of each label")
+    for name in ("cluster", "cell type", "marker", "role"):
+        shown.add_column(name, overflow="fold")
+    for name in ("enrichment", "positive", "DE rank", "in the score"):
+        shown.add_column(name, justify="right")
+    evidence = tables["marker_evidence"]
+    for row in tables["cluster_annotations"].to_dict("records"):
+        own = (evidence["cluster_id"] == row["cluster_id"]) & (
+            evidence["path"] == row["assigned_path"]
+        )
+        for part in evidence[own].to_dict("records"):
+            numbers = (
+                f"{part['enrichment']:+.2f}",
+                f"{part['positive_fraction']:.0%}",
+                "" if part["de_rank"] != part["de_rank"] else f"{part['de_rank']:.0f}",
+                f"{part['in_score']:+.2f}",
+            )
+            texts = (row["cluster_id"], row["assigned_label"], part["marker"], part["role"])
+            shown.add_row(*map(Text, texts + numbers))
+    Console().print(shown)
+
+
 @contextmanager
 def step_progress(total: int, what: str) -> Iterator["Callable[[str], None]"]:
     """Show a bar with the step that is running; call what is given with the name of each step."""

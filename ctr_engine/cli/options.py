@@ -78,12 +78,14 @@ def analysis_params(
     gating: str | None,
     expression: dict[str, Any],
     clustering: dict[str, Any],
+    preset: str | None = None,
+    report: dict[str, Any] | None = None,
 ) -> "AnalysisParams":
     """Parameters of a run: ``--config`` first, then each flag over it.
 
     Parameters
     ----------
-    expression, clustering
+    expression, clustering, report
         Values of flags by the name of their parameter; None where the flag was not given.
     """
     from ctr_engine.documents import Document
@@ -96,15 +98,22 @@ def analysis_params(
         params = validated(AnalysisParams, document, document.value or {})
     sections: dict[str, Any] = {
         name: {key: value for key, value in given.items() if value is not None}
-        for name, given in (("expression", expression), ("clustering", clustering))
+        for name, given in (
+            ("expression", expression),
+            ("clustering", clustering),
+            ("report", report or {}),
+        )
     }
     for name, text in (("scoring", scoring), ("gating", gating)):
         if text is not None:
             document = read_setting(text, f"--{name}-params")
             section = AnalysisParams.model_fields[name].annotation
             sections[name] = validated(section, document, document.value)  # type: ignore[arg-type]
-    if profile is not None:
-        sections["profile"] = profile
+    sections |= {
+        name: value
+        for name, value in (("profile", profile), ("preset", preset))
+        if value is not None
+    }
     given = {name: value for name, value in sections.items() if value != {}}
     return layered(params, validated(AnalysisParams, Document("command line"), given))
 

@@ -1,48 +1,60 @@
 """One run of Stage H on files: reads the sample, writes the output folder, says what came out."""
 
-import json
-import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ctr_engine import keys
+from ctr_engine import ALGORITHM_VERSION, keys
 from ctr_engine.analysis import (
     CLUSTERING_STEPS,
     LABEL_STEPS,
     Annotation,
+    KnownClusters,
     annotate,
     attach,
     existing_clusters,
     run_record,
+    used_parameters,
 )
-from ctr_engine.errors import Fault, InputError, OutputError
+from ctr_engine.cli import checkpoint
+from ctr_engine.cli.folder import (
+    AUDIT_CARDS,
+    REVIEW_CHECKLIST,
+    FolderWriter,
+    clear,
+    require_usable,
+)
+from ctr_engine.errors import Fault, InputError
 from ctr_engine.expression import ExpressionParams, ExpressionView, read_expression
-from ctr_engine.io.atomic import write_text
-from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of, write_h5ad
-from ctr_engine.io.tables import write_csv
+from ctr_engine.io.runs import COARSE_CLUSTERS, is_whole, read_manifest, read_run
+from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of
+from ctr_engine.manifest import Manifest, MapRecord, SampleRecord
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import resolve_map
+from ctr_engine.markers.parse import parse_marker_map
 from ctr_engine.markers.preflight import PreflightReport, preflight
+from ctr_engine.positions import positions
 from ctr_engine.profiles import AnalysisParams
-from ctr_engine.tables import STAGE_H_TABLES, Clusters, Preflight
+from ctr_engine.reporting.report import Report, report_figures
 
-MANIFEST = "run.json"
-COARSE_CLUSTERS = "coarse_clusters.h5ad"
-OUTPUTS = frozenset(
-    [COARSE_CLUSTERS, "clusters.csv", "preflight.csv", *(f"{name}.csv" for name in STAGE_H_TABLES)]
-)
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from pandas import DataFrame
+
 DECIDING = ("anndata", "igraph", "numpy", "pandas", "scikit-learn", "scipy")
 """Packages whose release can change a result; recorded with it."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run; without ``marker_map`` clusters only, without ``cluster_key`` new clusters."""
+    """What to run: clusters only without ``labels``, new clusters without ``cluster_key``.
+
+    Without ``marker_map`` the one that an earlier run stored in the sample is used.
+    """
 
     sample: Path
     marker_map: Path | None
@@ -50,15 +62,42 @@ class RunRequest:
     params: AnalysisParams
     cluster_key: str | None
     n_jobs: int
+    labels: bool = True
+    resume: bool = False
 
     @property
     def n_steps(self) -> int:
         """Steps that the progress bar will see."""
+        report = self.params.report
         clustering = 0 if self.cluster_key else CLUSTERING_STEPS
-        return 2 + clustering + 2 + (LABEL_STEPS if self.marker_map else 0)
+        pages = (report.figures, report.audit_cards, report.review_checklist)
+        labels = LABEL_STEPS + sum(pages) if self.labels else 0
+        return 2 + clustering + 2 + labels + report.compute_umap
 
 
-def run_stage_h(request: RunRequest, progress: Callable[[str], None]) -> Annotation:
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave, for people; ``reused`` names the steps that were not done again."""
+
+    tables: Mapping[str, "DataFrame"]
+    n_cells: int
+    n_clusters: int
+    warnings: tuple[str, ...]
+    reused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What was read: the sample, its values, its map."""
+
+    adata: "AnnData"
+    view: ExpressionView
+    marker_map: MarkerMap | None
+    preflight: PreflightReport | None
+    sha256: str
+
+
+def run_stage_h(request: RunRequest, progress: Callable[[str], None]) -> RunResult:
     """Run Stage H and write its output folder.
 
     The manifest ``run.json`` is removed first and written last: a folder with it is whole.
@@ -69,46 +108,33 @@ def run_stage_h(request: RunRequest, progress: Callable[[str], None]) -> Annotat
         If the sample, the map or the folder cannot be used; nothing is written then.
     """
     started = time.perf_counter()
-    _usable(request.output_dir)
+    require_usable(request.output_dir)
     progress("reading")
-    source = str(request.sample)
     marker_map = None if request.marker_map is None else read_marker_map(request.marker_map)
-    sample_hash = _sample_hash(request)
-    adata = read_sample(request.sample)
-    view = read_expression(adata, request.params.expression, source)
-    report = None if marker_map is None else _preflight(request, marker_map, view)
-    clusters = None
-    if request.cluster_key is not None:
-        clusters = existing_clusters(adata, request.cluster_key, source)
+    sha256 = _sample_hash(request)
+    finished = read_manifest(request.output_dir) if request.resume else None
+    if finished is not None and _is_the_same(finished, request, marker_map, sha256):
+        return _stored(request, finished)
+    read = _read(request, marker_map, sha256)
+    clusters, reused = _known_clusters(request, read, finished)
     result = annotate(
-        view,
-        marker_map,
+        read.view,
+        read.marker_map,
         request.params,
         clusters=clusters,
         n_jobs=request.n_jobs,
         progress=progress,
+        on_clusters=lambda known: _keep(request, read, known),
     )
-    notes = () if report is None else report.notes
-    notes += _earlier_run(adata, request.params.expression)
-    result = replace(result, warnings=(*notes, *result.warnings))
-    progress("writing")
-    annotated = attach(
-        adata,
-        view,
-        result.clusters,
-        request.params,
-        lookup=result.tables["de_lookup"],
-        annotations=None if marker_map is None else result.tables["annotations"],
-        marker_map=marker_map,
-        coordinates=result.coordinates,
-    )
-    _clear(request.output_dir)
-    write_h5ad(annotated, request.output_dir / COARSE_CLUSTERS)
-    _write_tables(request, result, report)
-    seconds = time.perf_counter() - started
-    record = {"sample": {"path": str(request.sample.resolve()), "sha256": sample_hash}}
-    _write_manifest(request, result, view, marker_map, {**record, "seconds": round(seconds, 3)})
-    return result
+    notes = () if read.preflight is None else read.preflight.notes
+    notes += _earlier_run(read.adata, read.view, request.params.expression)
+    warnings = (*notes, *result.warnings)
+    writer = _write(request, read, result, progress)
+    manifest = _manifest(request, read, writer.hashes(), (warnings, reused), started)
+    writer.finish(manifest)
+    checkpoint.discard(request.output_dir)
+    n_clusters = result.clusters["cluster_id"].nunique()
+    return RunResult(result.tables, len(result.clusters), n_clusters, warnings, reused)
 
 
 def _sample_hash(request: RunRequest) -> str:
@@ -117,7 +143,7 @@ def _sample_hash(request: RunRequest) -> str:
     Raises
     ------
     InputError
-        If the results would replace the sample, or there is none.
+        If the results would replace the sample.
     """
     if request.sample.resolve() == (request.output_dir / COARSE_CLUSTERS).resolve():
         fault = Fault("the results would replace this file; name another --output-dir")
@@ -125,11 +151,90 @@ def _sample_hash(request: RunRequest) -> str:
     return sha256_of(request.sample) if request.sample.exists() else ""
 
 
-def _earlier_run(adata: Any, params: ExpressionParams) -> tuple[str, ...]:
+def _read(request: RunRequest, marker_map: MarkerMap | None, sha256: str) -> _Input:
+    """Read the sample and hold the map against its panel, before anything is computed."""
+    source = str(request.sample)
+    adata = read_sample(request.sample)
+    if marker_map is None and request.labels:
+        marker_map = _map_in(adata, source)
+    view = read_expression(adata, request.params.expression, source)
+    report = None
+    if marker_map is not None:
+        resolved = resolve_map(marker_map, view.panel)
+        report = preflight(resolved, request.params.gating_for(marker_map))
+    return _Input(adata, view, marker_map, report, sha256)
+
+
+def _map_in(adata: "AnnData", source: str) -> MarkerMap:
+    """Take the marker map that an earlier run stored in its results.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if keys.UNS_MARKER_MAP not in adata.uns:
+        fault = Fault("holds no marker map of an earlier run; name one with --marker-map")
+        raise InputError(source, [fault])
+    return parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), source)
+
+
+def _known_clusters(
+    request: RunRequest, read: _Input, finished: Manifest | None
+) -> tuple[KnownClusters | None, tuple[str, ...]]:
+    """Clusters that need not be made, and the name of the steps that this spares."""
+    if request.cluster_key is not None:
+        ids = existing_clusters(read.adata, request.cluster_key, str(request.sample))
+        return KnownClusters(ids), ()
+    if not request.resume:
+        return None, ()
+    key = checkpoint.clusters_key(read.sha256, request.params, _versions())
+    cell_ids = read.view.cell_ids.tolist()
+    known = checkpoint.reusable(request.output_dir, key, finished, cell_ids)
+    return known, () if known is None else ("clusters",)
+
+
+def _keep(request: RunRequest, read: _Input, known: KnownClusters) -> None:
+    key = checkpoint.clusters_key(read.sha256, request.params, _versions())
+    checkpoint.save(request.output_dir, key, known, read.view.cell_ids.tolist())
+
+
+def _is_the_same(
+    manifest: Manifest, request: RunRequest, marker_map: MarkerMap | None, sha256: str
+) -> bool:
+    """Whether a finished run did just this, and all of its files are still there."""
+    if marker_map is None and request.labels:
+        return False  # the map lies in the sample, which was not read yet
+    made_from = None if manifest.marker_map is None else manifest.marker_map.content_hash
+    wanted = None if marker_map is None else marker_map.content_hash
+    return (
+        manifest.algorithm_version == ALGORITHM_VERSION
+        and manifest.sample.sha256 == sha256
+        and made_from == wanted
+        and manifest.cluster_key == request.cluster_key
+        and dict(manifest.parameters) == used_parameters(request.params, marker_map)
+        and dict(manifest.versions) == _versions()
+        and is_whole(request.output_dir, manifest)
+    )
+
+
+def _stored(request: RunRequest, manifest: Manifest) -> RunResult:
+    """Result of a run that need not be done again."""
+    tables: Mapping[str, DataFrame] = {}
+    n_clusters = 0
+    if request.labels:
+        tables = read_run(request.output_dir).tables
+        n_clusters = len(tables["cluster_annotations"])
+    return RunResult(tables, manifest.n_cells, n_clusters, manifest.warnings, ("everything",))
+
+
+def _earlier_run(
+    adata: "AnnData", view: ExpressionView, params: ExpressionParams
+) -> tuple[str, ...]:
     """Say where a sample that we wrote could be read another way than its user means."""
     if keys.STAGE_H_LAYER not in adata.layers:
         return ()
-    if params.layer == "auto":
+    if params.layer == "auto" and not _same_values(adata, view):
         values = f"{keys.STAGE_H_LAYER!r}, the values of an earlier run, which was not used"
         return (f"The sample holds {values}. Add --layer {keys.STAGE_H_LAYER} to work on them.",)
     if params.layer == keys.STAGE_H_LAYER and params.normalize != "none":
@@ -138,70 +243,83 @@ def _earlier_run(adata: Any, params: ExpressionParams) -> tuple[str, ...]:
     return ()
 
 
-def _preflight(request: RunRequest, marker_map: MarkerMap, view: ExpressionView) -> PreflightReport:
-    """Hold the map against the panel before anything is computed."""
-    resolved = resolve_map(marker_map, view.panel)
-    return preflight(resolved, request.params.gating_for(marker_map))
+def _same_values(adata: "AnnData", view: ExpressionView) -> bool:
+    stored = adata[:, list(view.panel.markers)].layers[keys.STAGE_H_LAYER]
+    return bool(abs(stored - view.values).max() == 0)
 
 
-def _usable(folder: Path) -> None:
-    """Find out before the work whether the folder can be written to."""
-    if folder.exists() and not folder.is_dir():
-        msg = f"{folder} is a file; name a folder with --output-dir"
-        raise OutputError(msg)
-    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        msg = f"{nearest} cannot be written to; name another folder with --output-dir"
-        raise OutputError(msg)
+def _write(
+    request: RunRequest, read: _Input, result: Annotation, progress: Callable[[str], None]
+) -> FolderWriter:
+    """Write everything but the manifest."""
+    progress("writing")
+    annotated = attach(
+        read.adata,
+        read.view,
+        result.clusters,
+        request.params,
+        lookup=result.tables["de_lookup"],
+        annotations=result.tables["annotations"] if read.marker_map else None,
+        marker_map=read.marker_map,
+        coordinates=result.coordinates,
+        layout=result.umap,
+    )
+    clear(request.output_dir)
+    writer = FolderWriter(request.output_dir)
+    writer.sample(annotated)
+    writer.tables(result.tables)
+    if read.marker_map is None or read.preflight is None or result.decider is None:
+        writer.tables({"clusters": result.clusters})
+        return writer
+    writer.tables({"preflight": read.preflight.table})
+    writer.marker_map(read.marker_map)
+    report = Report(request.sample.stem, result.tables, result.decider, request.params.report)
+    _write_pages(writer, report, annotated, progress)
+    return writer
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run of ours wrote, the manifest first; other files stay."""
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        return
-    try:
-        names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-    except (ValueError, KeyError, TypeError):
-        msg = f"{manifest} is not a manifest of ctr; name another folder with --output-dir"
-        raise OutputError(msg) from None
-    manifest.unlink()
-    for name in names:
-        if name in OUTPUTS:
-            (folder / name).unlink(missing_ok=True)
-
-
-def _write_tables(request: RunRequest, result: Annotation, report: PreflightReport | None) -> None:
-    if report is None:
-        write_csv(Clusters, result.clusters, request.output_dir / "clusters.csv")
-    else:
-        write_csv(Preflight, report.table, request.output_dir / "preflight.csv")
-    for name, table in result.tables.items():
-        write_csv(STAGE_H_TABLES[name], table, request.output_dir / f"{name}.csv")
-
-
-def _write_manifest(
-    request: RunRequest,
-    result: Annotation,
-    view: ExpressionView,
-    marker_map: MarkerMap | None,
-    record: dict[str, Any],
+def _write_pages(
+    writer: FolderWriter, report: Report, annotated: "AnnData", progress: Callable[[str], None]
 ) -> None:
-    files = [COARSE_CLUSTERS, *(f"{name}.csv" for name in result.tables)]
-    files.append("clusters.csv" if marker_map is None else "preflight.csv")
-    manifest: dict[str, Any] = {
-        **run_record(request.params, view, marker_map),
-        "versions": {name: version(name) for name in DECIDING},
+    from ctr_engine.reporting.pages import audit_cards, review_checklist
+
+    if report.params.figures:
+        progress("figures")
+        writer.figures(report_figures(report.tables, positions(annotated)))
+    if report.params.audit_cards:
+        progress("audit cards")
+        writer.page(AUDIT_CARDS, audit_cards(report))
+    if report.params.review_checklist:
+        progress("review checklist")
+        writer.page(REVIEW_CHECKLIST, review_checklist(report))
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in DECIDING}
+
+
+def _manifest(
+    request: RunRequest,
+    read: _Input,
+    files: Mapping[str, str],
+    notes: tuple[tuple[str, ...], tuple[str, ...]],
+    started: float,
+) -> Manifest:
+    """Record of the run; ``notes`` are its warnings and the steps that it reused."""
+    warnings, reused = notes
+    place = request.sample if request.marker_map is None else request.marker_map
+    record: dict[str, Any] = run_record(request.params, read.view, read.marker_map)
+    return Manifest(
         **record,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "marker_map": None
-        if marker_map is None
-        else {
-            "path": str(Path(marker_map.source).resolve()),
-            "content_hash": marker_map.content_hash,
-        },
-        "cluster_key": request.cluster_key,
-        "warnings": list(result.warnings),
-        "files": {name: sha256_of(request.output_dir / name) for name in sorted(files)},
-    }
-    write_text(request.output_dir / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        versions=_versions(),
+        sample=SampleRecord(path=str(request.sample.resolve()), sha256=read.sha256),
+        marker_map=None
+        if read.marker_map is None
+        else MapRecord(path=str(place.resolve()), content_hash=read.marker_map.content_hash),
+        cluster_key=request.cluster_key,
+        reused=reused,
+        warnings=warnings,
+        seconds=round(time.perf_counter() - started, 3),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        files=files,
+    )

@@ -1,0 +1,121 @@
+"""The output folder of ``ctr annotate``: what is written, in which order, and what is cleared."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pandera.pandas import DataFrameModel
+
+from ctr_engine.errors import OutputError
+from ctr_engine.io.atomic import whole_file, write_text
+from ctr_engine.io.runs import COARSE_CLUSTERS, MARKER_MAP
+from ctr_engine.io.samples import sha256_of, write_h5ad
+from ctr_engine.io.tables import write_csv
+from ctr_engine.manifest import MANIFEST, Manifest
+from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.reporting.report import FIGURES
+from ctr_engine.tables import STAGE_H_TABLES, Clusters, Preflight
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+AUDIT_CARDS, REVIEW_CHECKLIST = "audit_cards.html", "review_checklist.html"
+TABLES: dict[str, type[DataFrameModel]] = {
+    **STAGE_H_TABLES,
+    "clusters": Clusters,
+    "preflight": Preflight,
+}
+OUTPUTS = frozenset(
+    [COARSE_CLUSTERS, MARKER_MAP, AUDIT_CARDS, REVIEW_CHECKLIST]
+    + [f"{name}.csv" for name in TABLES]
+    + [f"figures/{name}.png" for name in FIGURES]
+)
+_RESOLUTION = 150
+
+
+def require_usable(folder: Path) -> None:
+    """Find out before the work whether the folder can be written to.
+
+    Raises
+    ------
+    OutputError
+        If it is a file, cannot be written to, or has the manifest of something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file; name a folder with --output-dir"
+        raise OutputError(msg)
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        msg = f"{nearest} cannot be written to; name another folder with --output-dir"
+        raise OutputError(msg)
+    _earlier_files(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run of ours wrote, the manifest first; other files stay."""
+    names = _earlier_files(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in names:
+        if name in OUTPUTS:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _earlier_files(folder: Path) -> list[str]:
+    """Files that the manifest of a folder names; none without a manifest."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return []
+    try:
+        return list(json.loads(manifest.read_text(encoding="utf-8"))["files"])
+    except (ValueError, KeyError, TypeError):
+        msg = f"{manifest} is not a manifest of ctr; name another folder with --output-dir"
+        raise OutputError(msg) from None
+
+
+class FolderWriter:
+    """Writes files into a folder and keeps their names for the manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._names: list[str] = []
+
+    def sample(self, adata: "AnnData") -> None:
+        """Write the annotated sample."""
+        write_h5ad(adata, self._path(COARSE_CLUSTERS))
+
+    def marker_map(self, marker_map: MarkerMap) -> None:
+        """Write the map that was used, so that the folder explains itself."""
+        text = json.dumps(marker_map.as_source(), indent=2, ensure_ascii=False)
+        write_text(self._path(MARKER_MAP), text + "\n")
+
+    def tables(self, tables: Mapping[str, "DataFrame"]) -> None:
+        """Write tables as CSV."""
+        for name, table in tables.items():
+            write_csv(TABLES[name], table, self._path(f"{name}.csv"))
+
+    def figures(self, figures: Mapping[str, Callable[[], "Figure"]]) -> None:
+        """Draw figures as PNG."""
+        for name, draw in figures.items():
+            with whole_file(self._path(f"figures/{name}.png")) as temporary:
+                draw().savefig(temporary, format="png", dpi=_RESOLUTION)
+
+    def page(self, name: str, html: str) -> None:
+        """Write a page."""
+        write_text(self._path(name), html)
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every file that was written."""
+        return {name: sha256_of(self.folder / name) for name in sorted(self._names)}
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, after which the folder counts as whole."""
+        content = manifest.model_dump(mode="json")
+        write_text(self.folder / MANIFEST, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+    def _path(self, name: str) -> Path:
+        self._names.append(name)
+        return self.folder / name

@@ -1,0 +1,116 @@
+"""Scores and decides again over a grid, from what a run stored."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ctr_engine.gating.compete import AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS
+from ctr_engine.gating.decider import Decider
+from ctr_engine.stored import StoredRun
+from ctr_engine.tuning.grid import Axis, gating_layer, scoring_layer, settings_of
+
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Labels of all clusters under all settings.
+
+    ``places`` and ``ambiguous`` have shape ``(n_settings, n_clusters)``; a place tells labels
+    apart (:class:`~ctr_engine.gating.compete.Outcomes`).
+    """
+
+    axes: tuple[Axis, ...]
+    settings: list[tuple[Any, ...]]
+    places: Places
+    ambiguous: npt.NDArray[np.bool_]
+    decider: Decider
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Whether a setting keeps the label of a cluster."""
+        return np.asarray(self.places == self.decider.outcomes.place)
+
+
+def tune(
+    run: StoredRun, axes: Sequence[Axis], progress: Callable[[int], None] = lambda _: None
+) -> Tuning:
+    """Decide about all clusters under every setting of a grid.
+
+    Settings that differ in thresholds only are decided in one go; scores are computed once for each
+    combination of the other parameters.
+
+    Parameters
+    ----------
+    progress
+        Called with the number of settings that were just done.
+
+    Raises
+    ------
+    ParameterError
+        If the grid is empty or too large, or a parameter or a value of it is not allowed.
+    """
+    settings = settings_of(axes)
+    for axis in axes:
+        for value in axis.values:  # every fault of the grid before the work
+            _layers(run, [(axis, value)])
+    n_clusters = run.decider.n_clusters
+    places = np.empty((len(settings), n_clusters), dtype=np.intp)
+    stops = np.empty((len(settings), n_clusters), dtype=np.intp)
+    turned = [axis.section == "gating" and _is_knob(run.decider, axis.name) for axis in axes]
+    for fixed, rows in _groups(settings, turned):
+        scoring, gating = _layers(
+            run, [(a, v) for a, v, knob in zip(axes, fixed, turned, strict=True) if not knob]
+        )
+        decider = run.evidences.decider(run.resolved, scoring, gating)
+        knobs = [axis.name for axis, knob in zip(axes, turned, strict=True) if knob]
+        values = [[v for v, knob in zip(settings[r], turned, strict=True) if knob] for r in rows]
+        places[rows], stops[rows] = _under(decider, knobs, values)
+        progress(len(rows))
+    ambiguous = np.isin(stops, (AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS))
+    return Tuning(tuple(axes), settings, places, ambiguous, run.decider)
+
+
+def _is_knob(decider: Decider, name: str) -> bool:
+    return any(knob.name == name for knob in decider.knobs)
+
+
+def _groups(
+    settings: Sequence[tuple[Any, ...]], turned: Sequence[bool]
+) -> Iterator[tuple[tuple[Any, ...], list[int]]]:
+    """Yield the rows of the settings that differ in knobs only, and one of these settings."""
+
+    def rest(row: int) -> str:
+        return repr([v for v, knob in zip(settings[row], turned, strict=True) if not knob])
+
+    for _, rows in itertools.groupby(sorted(range(len(settings)), key=rest), key=rest):
+        group = list(rows)
+        yield settings[group[0]], group
+
+
+def _layers(run: StoredRun, named: Sequence[tuple[Axis, Any]]) -> tuple[Any, Any]:
+    scoring = [(axis.name, value) for axis, value in named if axis.section == "scoring"]
+    gating = [(axis.name, value) for axis, value in named if axis.section == "gating"]
+    return (
+        run.scoring.over(scoring_layer(scoring)),
+        run.gating.merged_with(gating_layer(gating, run.gating)),
+    )
+
+
+def _under(
+    decider: Decider, names: Sequence[str], values: Sequence[Sequence[float]]
+) -> tuple[Places, Places]:
+    """Places and stops of all clusters with the named knobs set to each row of ``values``."""
+    index = {knob.name: i for i, knob in enumerate(decider.knobs)}
+    settings = np.tile(decider.settings, (len(values), 1))
+    for column, name in enumerate(names):
+        if name in index:  # else another parameter of the setting has taken its place
+            settings[:, index[name]] = [row[column] for row in values]
+    n = decider.n_clusters
+    clusters = np.tile(np.arange(n, dtype=np.intp), len(values))
+    found = decider.under(clusters, np.repeat(settings, n, axis=0))
+    return found.place.reshape(-1, n), found.stop.reshape(-1, n)
