@@ -119,6 +119,10 @@ class StoredRun:
         """Everything that decided."""
         return self.evidences.decider(self.resolved, self.scoring, self.gating)
 
+    def gap_of(self, path: str) -> float:
+        """Lead over the runner-up that a cell type needs."""
+        return float(self.decider.limits.min_gap[self.marker_map.row_of[path]])
+
     def cluster_of(self, cell_id: str) -> str:
         """Cluster of a cell.
 

@@ -6,9 +6,12 @@ import typer
 
 from ctr_engine.cli.annotate import annotate
 from ctr_engine.cli.check_map import check_map
+from ctr_engine.cli.compare import compare
 from ctr_engine.cli.console import FriendlyGroup
+from ctr_engine.cli.explain import explain
 from ctr_engine.cli.export_markers import export_markers
 from ctr_engine.cli.schema import schema
+from ctr_engine.cli.tune import tune
 
 
 def _version(wanted: bool) -> None:
@@ -41,6 +44,9 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command("annotate")(annotate)
     app.command("check-map")(check_map)
+    app.command("explain")(explain)
+    app.command("compare")(compare)
+    app.command("tune")(tune)
     app.command("export-markers")(export_markers)
     app.command("schema")(schema)
     return app

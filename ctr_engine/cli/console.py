@@ -102,8 +102,13 @@ def show_markers(tables: "Mapping[str, DataFrame]") -> None:
 
 
 @contextmanager
-def step_progress(total: int, what: str) -> Iterator["Callable[[str], None]"]:
-    """Show a bar with the step that is running; call what is given with the name of each step."""
+def step_progress(
+    total: int, what: str, *, counted: bool = False
+) -> Iterator["Callable[[str], None]"]:
+    """Show a bar; call what is given with the name of each step before it starts.
+
+    Where ``counted``, call it with the number of things that are done.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -119,6 +124,9 @@ def step_progress(total: int, what: str) -> Iterator["Callable[[str], None]"]:
 
         def step(name: str) -> None:
             nonlocal started
+            if counted:
+                progress.update(task, description="", completed=int(name))
+                return
             progress.update(task, description=name, completed=started)
             started += 1
 

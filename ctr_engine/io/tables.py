@@ -1,7 +1,7 @@
 """Tables as parquet and CSV, checked against their schema on the way out and in."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,12 +52,18 @@ def read_parquet(model: type[Model], path: Path) -> pd.DataFrame:
     return checked(model, table)
 
 
-def write_csv(model: type[Model], table: pd.DataFrame, path: Path) -> None:
+def write_csv(
+    model: type[Model],
+    table: pd.DataFrame,
+    path: Path,
+    more: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
     r"""Write a checked table as CSV; lists are joined with ``;``, null is empty.
 
-    A ``;`` inside a name is written as ``\;``, a backslash as two.
+    A ``;`` inside a name is written as ``\;``, a backslash as two. ``more`` has columns that follow
+    the declared ones, where their names are not known beforehand.
     """
-    flat = checked(model, table).copy()
+    flat = checked(model, table).assign(**(more or {}))
     for field in arrow_schema(model):
         if arrow.types.is_list(field.type):
             flat[field.name] = [";".join(map(_escaped, names)) for names in flat[field.name]]

@@ -11,6 +11,7 @@ from ctr_engine.gating.compete import ALONE, path_of
 from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.flips import Flip, flips
 from ctr_engine.gating.near_misses import label_of
+from ctr_engine.markers.gating_params import PER_ROOT
 from ctr_engine.reporting.reasons import reasons
 from ctr_engine.tables import STOP_REASONS
 
@@ -82,7 +83,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Change:
-    """A setting of one threshold that gives another label."""
+    """A setting of one threshold that gives another label.
+
+    ``gating_params`` is what ``--gating-params`` takes to set it; null for a threshold of a single
+    cell type, which only the marker map can set.
+    """
 
     threshold: str
     current: float
@@ -91,6 +96,7 @@ class Change:
     label: str
     path: str
     stop_reason: str
+    gating_params: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -277,7 +283,22 @@ def _change(flip: Flip, decider: Decider) -> Change:
         label=label_of(path),
         path=path,
         stop_reason=STOP_REASONS[flip.stop],
+        gating_params=_gating_params(flip, decider),
     )
+
+
+def _gating_params(flip: Flip, decider: Decider) -> dict[str, Any] | None:
+    """Parameters that turn the knob; a root rule is given whole."""
+    name, _, rest = flip.knob.name.partition(".")
+    if name == "gating_overrides":
+        return None
+    if not rest:
+        return {name: flip.value}
+    if name not in PER_ROOT:
+        return {name: {rest: flip.value}}
+    root, _, field = rest.rpartition(".")
+    rule = getattr(decider.gating, name)[root].model_dump(mode="json", exclude_none=True)
+    return {name: {root: {**rule, field: flip.value}}}
 
 
 def _number(value: Any) -> float | None:

@@ -43,9 +43,11 @@ def report_page(report: Report, figures: Mapping[str, Callable[[], "Figure"]]) -
     )
 
 
-def page(template: str, **content: Any) -> str:
-    """Render another page of this house."""
-    return _rendered(template, **content)
+def page(template: str, filters: Mapping[str, Callable[..., str]], **content: Any) -> str:
+    """Render another page of this house, with filters of its own."""
+    environment = _environment()
+    environment.filters |= dict(filters)
+    return environment.get_template(template).render(**content)
 
 
 def data_uri(figure: "Figure", resolution: int = _RESOLUTION) -> str:
@@ -108,7 +110,7 @@ def _picture(one: Explanation) -> tuple[str, str] | None:
 
 
 def _rendered(template: str, **content: Any) -> str:
-    return _environment().get_template(template).render(**content)
+    return page(template, {}, **content)
 
 
 def _environment() -> "Environment":

@@ -1,0 +1,155 @@
+"""``ctr explain``: the whole reason of a label, in the terminal or as JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ctr_engine.errors import ParameterError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ctr_engine.reporting.explain import Candidate, Explanation, Step
+
+_MOST_MARKERS = 6
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that ctr annotate wrote.")],
+    cluster: Annotated[str | None, typer.Option(help="Cluster to explain.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Cell whose label is explained.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    all_markers: Annotated[
+        bool, typer.Option("--all-markers", help="Show all markers of all candidates.")
+    ] = False,
+) -> None:
+    """Say why a cluster, or a cell, has its label, and what would give another one."""
+    if (cluster is None) == (cell is None):
+        msg = "say what to explain: --cluster ID or --cell ID, one of the two"
+        raise ParameterError(msg)
+    from ctr_engine.io.runs import read_run
+    from ctr_engine.reporting.explain import explain as explained
+
+    stored = read_run(run.expanduser())
+    chosen = cluster if cluster is not None else stored.cluster_of(str(cell))
+    stored.position_of(chosen)
+    found = explained(stored.tables, stored.decider, chosen)
+    if as_json:
+        content = found.as_json() | ({} if cell is None else {"cell_id": cell})
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    _show(found, cell, all_markers, run)
+
+
+def _show(found: "Explanation", cell: str | None, all_markers: bool, run: Path) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    if cell is not None:
+        console.print(Text(f"Cell {cell} is in cluster {found.cluster_id}."))
+    title = f"Cluster {found.cluster_id}: {found.label}"
+    console.print(Text(title, style="bold"))
+    console.print(Text(found.path or "no cell type of the map"), style="dim")
+    lead = "no rival" if found.confidence is None else f"{found.confidence:.2f}"
+    console.print(
+        f"{found.n_cells:,} cells · confidence {lead} · robustness {found.robustness:.0%} · "
+        f"agreement {found.agreement:.0%} · {found.stop_reason}"
+    )
+    console.print(Text(found.reason[:1].upper() + found.reason[1:] + "."))
+    for step in found.steps:
+        _show_step(console, step)
+        for candidate in step.candidates:
+            if all_markers or candidate.label == step.winner or candidate.path == found.path:
+                _show_markers(console, candidate, len(candidate.markers) if all_markers else None)
+    if found.votes:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.votes.items())
+        console.print(Text(f"Votes of its cells: {shares}"))
+    _show_changes(console, found, run)
+
+
+def _show_step(console: "Console", step: "Step") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    where = "the roots" if step.parent_path is None else f"below {step.parent_path}"
+    table = Table(title=Text(f"Step {step.step_idx + 1}: {where}"), title_justify="left")
+    table.add_column("cell type", overflow="fold")
+    for name in ("score", "= enrichment", "+ positive", "+ DE", "- penalty", "coverage"):
+        table.add_column(name, justify="right")
+    table.add_column("refused by", overflow="fold")
+    for one in step.candidates:
+        parts = (one.mean_enrichment, one.mean_positive_fraction, one.de_component)
+        numbers = [_number(n) for n in (one.score, *parts, one.anti_penalty, one.coverage)]
+        style = "bold" if one.selected else ("" if one.passed else "dim")
+        table.add_row(*map(Text, (one.label, *numbers, _refusal(one))), style=style)
+    console.print(table)
+    console.print(Text(_verdict(step)))
+
+
+def _refusal(one: "Candidate") -> str:
+    """Every gate that fails, with its value and threshold; the first is the reason."""
+    if one.passed:
+        return f"(let in by {one.passed_through})" if one.passed_through else ""
+    texts = []
+    for gate in one.gates:
+        if not gate.passed:
+            marker = f" of {gate.marker}" if gate.marker else ""
+            value = "absent" if gate.value is None else f"{gate.value:.3f}"
+            texts.append(f"{gate.gate}{marker} {value} against {gate.threshold:.3f}")
+    return "; ".join(texts)
+
+
+def _verdict(step: "Step") -> str:
+    if step.winner is None:
+        return "Nobody passed."
+    if step.margin is None:
+        return f"{step.winner} is the only one that passed."
+    tie = ": a tie" if step.ambiguous else ""
+    return (
+        f"{step.winner} leads {step.runner_up} by {step.margin:.3f}; "
+        f"{step.needed_gap:.3f} is needed{tie}."
+    )
+
+
+def _show_markers(console: "Console", one: "Candidate", most: int | None) -> None:
+    from rich.text import Text
+
+    shown = one.markers[: most or _MOST_MARKERS]
+    for name, parts in (
+        ("carried", [m for m in shown if m.in_score > 0]),
+        ("cost", [m for m in shown if m.in_score < 0]),
+    ):
+        texts = [
+            f"{m.marker} {m.in_score:+.2f} ({m.enrichment:+.1f} SD, {m.positive_fraction:.0%})"
+            for m in parts
+        ]
+        if texts:
+            console.print(Text(f"  {one.label}: {name} by {', '.join(texts)}"))
+    if one.missing_markers:
+        console.print(Text(f"  {one.label}: not on the panel: {', '.join(one.missing_markers)}"))
+
+
+def _show_changes(console: "Console", found: "Explanation", run: Path) -> None:
+    from rich.text import Text
+
+    if not found.changes:
+        console.print("No change of a single threshold gives another label.")
+        return
+    console.print("What would give another label, the smallest change first:")
+    for change in found.changes:
+        text = f"  {change.threshold} {change.current:g} -> {change.needed:g}: {change.label}"
+        console.print(Text(text))
+    params = found.changes[0].gating_params
+    if params is None:
+        console.print("The first is set in the marker map, at the cell type itself.")
+    else:
+        text = f"Try the first: ctr annotate {run}/coarse_clusters.h5ad --annotation-only"
+        text += f" --gating-params '{json.dumps(params)}' --output-dir {run}-2"
+        console.print(Text(text), soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
