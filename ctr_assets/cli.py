@@ -33,11 +33,14 @@ def run(
         ),
     ] = None,
     project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
+    report: Annotated[
+        bool, typer.Option("--report", help="Make the page with figures and cards as well.")
+    ] = False,
 ) -> None:
     """Annotate the samples of a project folder."""
     from ctr_assets.commands import run_partitions
 
-    run_partitions(project, partitions or [])
+    run_partitions(project, partitions or [], report=report)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from typing import NoReturn
 import dagster as dg
 
 from ctr_assets import demo as demo_project
-from ctr_assets.jobs import ANNOTATE_PARTITION
+from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
 from ctr_assets.partitions import Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
 from ctr_assets.runs import (
@@ -45,22 +45,25 @@ def run_demo(folder: Path) -> None:
     """
     project = demo_project.make_project(folder)
     partitions = [sample.partition for sample in demo_project.demo_samples()]
-    _run_all(project, partitions)
+    _run_all(project, partitions, [ANNOTATE_PARTITION])
+    _run_all(project, [demo_project.BLOOD], [REPORT_PARTITION])
     _show_reasons(project, demo_project.BLOOD, "real cells")
     _show_comparison(project, partitions)
     _show_places(project)
+    print(f"Figures and audit cards of the real cells: {_page(project, demo_project.BLOOD)}")
 
 
 def _run(
     instance: dg.DagsterInstance,
     project: Project,
     partition: Partition,
+    job: str,
     progress: Callable[[str], None],
 ) -> Outcome:
     def on_step(name: str) -> None:
         progress(f"{partition.key} {name}")
 
-    return run_job(instance, project, partition, ANNOTATE_PARTITION, on_step)
+    return run_job(instance, project, partition, job, on_step)
 
 
 def _show_reasons(project: Project, partition: Partition, what: str = "cells") -> None:
@@ -99,12 +102,21 @@ def _show_places(project: Project) -> None:
     print(f"In the browser, with lineage and pictures: make ui, or: ctr ui {project.root}")
 
 
+def _page(project: Project, partition: Partition) -> Path:
+    return project.storage / "report" / f"{partition.key}.html"
+
+
 def _stored(project: Project, name: str, partition: Partition) -> Path:
     return project.storage / name / f"{partition.key}.parquet"
 
 
-def run_partitions(folder: Path, keys: list[str]) -> None:
+def run_partitions(folder: Path, keys: list[str], *, report: bool = False) -> None:
     """Run the graph on samples of a project, on all that lie in its folder when none is named.
+
+    Parameters
+    ----------
+    report
+        Whether to make their pages as well.
 
     Raises
     ------
@@ -120,17 +132,25 @@ def run_partitions(folder: Path, keys: list[str]) -> None:
     if not partitions:
         place = project.root / project.config.samples_dir / "<tissue>" / "<sample>.h5ad"
         raise InputError(str(folder), [Fault(f"there is no sample; put one at {place}")])
-    _run_all(project, partitions)
+    _run_all(project, partitions, [ANNOTATE_PARTITION, *([REPORT_PARTITION] if report else [])])
     for partition in partitions:
         _show_reasons(project, partition)
     _show_places(project)
+    if report:
+        print(f"Pages:   {project.storage}/report/<tissue>__<sample>.html")
 
 
-def _run_all(project: Project, partitions: list[Partition]) -> None:
-    total = len(partitions) * n_steps(ANNOTATE_PARTITION)
+def _run_all(project: Project, partitions: list[Partition], jobs: list[str]) -> None:
+    """Run jobs, one after the other, on each partition; a partition that fails gets no more."""
+    total = len(partitions) * sum(map(n_steps, jobs))
+    outcomes = []
     with project_instance(project) as instance, step_progress(total, "annotating") as progress:
         register(instance, partitions)
-        outcomes = [_run(instance, project, partition, progress) for partition in partitions]
+        for partition in partitions:
+            for job in jobs:
+                outcomes.append(_run(instance, project, partition, job, progress))
+                if not outcomes[-1].success:
+                    break
     failed = [outcome for outcome in outcomes if not outcome.success]
     if failed:
         lines = [f"{o.partition.key}: {fault}" for o in failed for fault in o.faults]

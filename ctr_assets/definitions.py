@@ -5,12 +5,26 @@ from typing import Any
 import dagster as dg
 
 from ctr_assets import jobs
-from ctr_assets.assets import annotation, clustering, expression, inputs, results, statistics
+from ctr_assets.assets import (
+    annotation,
+    clustering,
+    expression,
+    inputs,
+    report,
+    results,
+    statistics,
+)
 from ctr_assets.executors import chosen_executor
-from ctr_assets.io_managers import StoredAnnData, StoredArrays, StoredExpression, StoredTables
+from ctr_assets.io_managers import (
+    StoredAnnData,
+    StoredArrays,
+    StoredExpression,
+    StoredPages,
+    StoredTables,
+)
 from ctr_assets.resources import ProjectResource
 
-STEPS = (inputs, expression, clustering, statistics, annotation, results)
+STEPS = (inputs, expression, clustering, statistics, annotation, results, report)
 
 
 def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
@@ -29,6 +43,7 @@ def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
         "arrays": StoredArrays(folder=folder),
         "expression": StoredExpression(folder=folder),
         "anndata_files": StoredAnnData(folder=folder),
+        "pages": StoredPages(folder=folder),
     }
     return dg.Definitions(
         assets=[asset for module in STEPS for asset in module.ASSETS],

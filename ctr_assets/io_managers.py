@@ -18,7 +18,7 @@ from upath import UPath
 from ctr_assets.project import project_at
 from ctr_engine.errors import CtrError
 from ctr_engine.expression import ExpressionView
-from ctr_engine.io.atomic import whole_file
+from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.expression import ExpressionFile, write_expression
 from ctr_engine.io.samples import sha256_of, write_h5ad
 from ctr_engine.io.tables import read_parquet, write_parquet
@@ -85,6 +85,21 @@ class AnnDataFiles(_StoredFiles):
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
         write_h5ad(obj, Path(path))
         self.record(context, Path(path))
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
+        _require(path)
+        return Path(path)
+
+
+class PageFiles(_StoredFiles):
+    """Pages as HTML; loading gives the path. The place stands in the metadata, to be opened."""
+
+    extension = ".html"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: str, path: UPath) -> None:
+        write_text(Path(path), obj)
+        self.record(context, Path(path))
+        context.add_output_metadata({"page": dg.MetadataValue.path(str(path))})
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
         _require(path)
@@ -161,6 +176,13 @@ class StoredAnnData(_InProject):
 
     def create_io_manager(self, context: dg.InitResourceContext) -> AnnDataFiles:
         return AnnDataFiles(self.storage())
+
+
+class StoredPages(_InProject):
+    """Pages in the project's storage."""
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> PageFiles:
+        return PageFiles(self.storage())
 
 
 class StoredArrays(_InProject):

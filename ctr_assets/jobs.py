@@ -3,9 +3,11 @@
 import dagster as dg
 
 from ctr_assets.assets import GROUP
+from ctr_assets.assets.report import REPORT
 from ctr_assets.partitions import PARTITIONS, parse_key
 
 ANNOTATE_PARTITION = "annotate_partition"
+REPORT_PARTITION = "report_partition"
 
 
 def _tags(key: str) -> dict[str, str]:
@@ -13,15 +15,24 @@ def _tags(key: str) -> dict[str, str]:
     return parse_key(key).tags
 
 
+_PER_PARTITION = dg.PartitionedConfig(
+    partitions_def=PARTITIONS,
+    run_config_for_partition_key_fn=lambda _: {},
+    tags_for_partition_key_fn=_tags,
+)
+_REPORT = dg.AssetSelection.assets(REPORT)
+
 annotate_partition = dg.define_asset_job(
     ANNOTATE_PARTITION,
-    selection=dg.AssetSelection.groups(GROUP),
-    config=dg.PartitionedConfig(
-        partitions_def=PARTITIONS,
-        run_config_for_partition_key_fn=lambda _: {},
-        tags_for_partition_key_fn=_tags,
-    ),
+    selection=dg.AssetSelection.groups(GROUP) - _REPORT,
+    config=_PER_PARTITION,
     description="Everything of one sample, from its file to the label of each cell.",
 )
+report_partition = dg.define_asset_job(
+    REPORT_PARTITION,
+    selection=_REPORT,
+    config=_PER_PARTITION,
+    description="The page of one sample that was annotated: figures, checklist, cards.",
+)
 
-JOBS = [annotate_partition]
+JOBS = [annotate_partition, report_partition]

@@ -88,14 +88,16 @@ def column_lineage(sources: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     return {"dagster/column_lineage": dg.TableColumnLineage(lineage)}
 
 
-def picture(draw: Callable[[], "Figure"]) -> dict[str, Any]:
-    """Draw a figure and embed it, coarser where it would be large."""
+def picture(
+    draw: Callable[[], "Figure"], name: str = "picture", largest: int = _LARGEST_PICTURE
+) -> dict[str, Any]:
+    """Draw a figure and embed it under a name, coarser where it would be large."""
     figure = draw()
     for resolution in _RESOLUTIONS:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=resolution)
         encoded = base64.b64encode(buffer.getvalue()).decode()
-        if len(encoded) < _LARGEST_PICTURE:
-            text = f"![picture](data:image/png;base64,{encoded})"
-            return {"picture": dg.MetadataValue.md(text)}
-    return {"picture": dg.MetadataValue.md("The picture would be too large to be shown here.")}
+        if len(encoded) < largest:
+            text = f"![{name}](data:image/png;base64,{encoded})"
+            return {name: dg.MetadataValue.md(text)}
+    return {name: dg.MetadataValue.md("The picture would be too large to be shown here.")}

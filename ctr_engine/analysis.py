@@ -83,6 +83,19 @@ def score(
     )
 
 
+def decider_of(
+    statistics: Statistics,
+    lookup: pd.DataFrame,
+    scores: pd.DataFrame,
+    resolved: ResolvedMap,
+    params: AnalysisParams,
+) -> Decider:
+    """Put everything together that decides about clusters that were scored."""
+    found = evidence(statistics, lookup, resolved, params.scoring_for(resolved.marker_map))
+    matrices = score_matrices(scores, found, resolved)
+    return Decider.of(found, matrices, resolved, params.gating_for(resolved.marker_map))
+
+
 def decide(
     view: ExpressionView,
     clusters: pd.DataFrame,
@@ -93,11 +106,10 @@ def decide(
     params: AnalysisParams,
 ) -> Decisions:
     """Walk every cluster to its label."""
-    gating = params.gating_for(resolved.marker_map)
+    decider = decider_of(statistics, lookup, scores, resolved, params)
     found = evidence(statistics, lookup, resolved, params.scoring_for(resolved.marker_map))
-    decider = Decider.of(found, score_matrices(scores, found, resolved), resolved, gating)
     results = decider.results
-    walks = walk_clusters(results, decider.limits, resolved, gating.max_ambiguity)
+    walks = walk_clusters(results, decider.limits, resolved, decider.gating.max_ambiguity)
     ids = clusters["cluster_id"].tolist()
     return Decisions(
         decision_steps(walks, found, scores, results, resolved),

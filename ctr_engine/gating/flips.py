@@ -95,7 +95,7 @@ def _trials(
             own = values[cluster, list(knob.nodes)]
             tried = {_beyond(float(value), knob.value, sign) for value in own[~np.isnan(own)]}
             for setting in sorted(tried):
-                if knob.low <= setting <= knob.high and abs(setting - knob.value) <= within:
+                if knob.low <= setting <= knob.high and abs(setting - knob.value) <= within + EQUAL:
                     yield cluster, index, setting
 
 
@@ -121,7 +121,7 @@ def _beyond(value: float, current: float, sign: int) -> float:
     steps = np.floor((value + EQUAL) / unit)
     if value >= current - EQUAL:  # passes now
         steps += 1
-    return round(sign * float(steps) * unit, DECIMALS)
+    return round(sign * float(steps) * unit, DECIMALS) + 0.0  # no -0
 
 
 def _leads(decider: Decider) -> Float64:

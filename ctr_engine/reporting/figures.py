@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from ctr_engine.expression import ExpressionView
+from ctr_engine.reporting.drawing import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def expression_ranges(view: ExpressionView) -> "Figure":
     place = np.arange(len(low))
     axes.vlines(place, low, high, color=GREY, linewidth=2)
     axes.plot(place, mid, "o", color=BLUE, markersize=3)
-    names = [_plain(view.panel.markers[j]) for j in chosen]
+    names = [plain(view.panel.markers[j]) for j in chosen]
     axes.set_xticks(place, names, rotation=90, fontsize=6)
     axes.set_ylabel("expression: median, 5-95 %")
     return figure
@@ -78,7 +79,7 @@ def thresholds(reference: pd.DataFrame) -> "Figure":
     place = np.arange(len(shown))
     height = (shown["threshold"] - shown["mean"]) / shown["std"]
     axes.bar(place, height, color=np.where(shown["strict"], ORANGE, BLUE))
-    axes.set_xticks(place, [_plain(name) for name in shown["marker"]], rotation=90, fontsize=6)
+    axes.set_xticks(place, [plain(name) for name in shown["marker"]], rotation=90, fontsize=6)
     axes.set_ylabel("threshold (SD)\norange: above the minimum")
     return figure
 
@@ -147,7 +148,7 @@ def bars(names: Sequence[str], values: Sequence[float], label: str) -> "Figure":
         numbers.append(float(sum(values[_MOST_BARS:])))
     figure, axes = _figure(width=5, height=max(1.4, 0.22 * len(shown) + 0.7))
     axes.barh(np.arange(len(shown)), numbers, color=BLUE)
-    axes.set_yticks(np.arange(len(shown)), [_plain(name) for name in shown], fontsize=7)
+    axes.set_yticks(np.arange(len(shown)), [plain(name) for name in shown], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel(label)
     return figure
@@ -169,8 +170,8 @@ def _cluster_map(
     height = max(1.8, 0.16 * len(clusters) + 1.2)
     figure, axes = _figure(width=max(3.5, 0.18 * len(columns) + 1.5), height=height)
     drawn = axes.imshow(matrix, aspect="auto", cmap="RdBu_r", vmin=-top, vmax=top)
-    axes.set_yticks(np.arange(len(clusters)), [_plain(name) for name in clusters], fontsize=6)
-    short = [_plain(str(name).rpartition(" / ")[2]) for name in columns]
+    axes.set_yticks(np.arange(len(clusters)), [plain(name) for name in clusters], fontsize=6)
+    short = [plain(str(name).rpartition(" / ")[2]) for name in columns]
     axes.set_xticks(np.arange(len(columns)), short, rotation=90, fontsize=6)
     axes.set_ylabel("cluster")
     figure.colorbar(drawn, ax=axes, label=label)
@@ -182,8 +183,3 @@ def _figure(width: float, height: float = 2.6) -> tuple["Figure", Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
-
-
-def _plain(text: str) -> str:
-    """Keep matplotlib from reading ``$`` in a name as a formula."""
-    return text.replace("$", r"\$")

@@ -139,7 +139,8 @@ def gating_layer(named: Sequence[tuple[str, Any]], base: GatingParams) -> Gating
             root, _, field = rest.rpartition(".")
             rules = getattr(base, first)
             if root not in rules:
-                msg = f"--gating {name}: the run has no such rule; it has: {', '.join(rules) or 'none'}"
+                known_roots = ", ".join(rules) or "none"
+                msg = f"--gating {name}: the run has no such rule; it has: {known_roots}"
                 raise ParameterError(msg)
             known = rules[root].model_dump(exclude_none=True)
             raw.setdefault(first, {}).setdefault(root, known)[field] = value

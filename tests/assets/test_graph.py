@@ -25,6 +25,11 @@ PARENTS = {
     },
     "annotations": {"stage_h_input", "leiden_clusters", "cluster_annotations"},
     "coarse_clusters": {"stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations"},
+    "report": {
+        "stage_h_input", "pca", "knn_graph", "reference_values", "cluster_statistics", "de_lookup",
+        "marker_scores", "marker_evidence", "decision_steps", "gating_details",
+        "cluster_annotations", "annotations",
+    },
 }  # fmt: skip
 TABLES = {
     "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",

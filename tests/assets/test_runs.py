@@ -56,7 +56,8 @@ def test_the_finished_sample_opens_in_anndata(annotated: Laboratory):
 def test_every_materialisation_says_what_it_is(annotated: Laboratory):
     for asset in annotated.versions(LIVER_1):
         metadata = annotated.event(asset, LIVER_1).metadata
-        assert metadata["dagster/row_count"].value > 0, asset
+        least = 0 if asset == "near_miss_report" else 1
+        assert metadata["dagster/row_count"].value >= least, asset
         assert {"seconds", "peak_memory_mib", "device", "parameters", "input_data_versions",
                 "file_sha256", "picture"} <= set(metadata), asset  # fmt: skip
         assert metadata["file_sha256"].value == sha256_of(annotated.stored(asset, LIVER_1))
