@@ -44,6 +44,20 @@ def run(
 
 
 @app.command()
+def export(
+    partition: Annotated[str, typer.Argument(help="<tissue>__<sample>.")],
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "--out", help="Folder for the results.")
+    ],
+    project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
+) -> None:
+    """Write the results of a partition as ctr annotate does, for explain, tune and compare."""
+    from ctr_assets.commands import export_results
+
+    export_results(project, partition, output_dir.expanduser())
+
+
+@app.command()
 def ui(
     project: Annotated[
         Path, typer.Argument(help="Project folder, the one with ctr.yaml.")

@@ -12,6 +12,7 @@ from typing import NoReturn
 import dagster as dg
 
 from ctr_assets import demo as demo_project
+from ctr_assets.export import export_partition
 from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
 from ctr_assets.partitions import Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
@@ -138,6 +139,21 @@ def run_partitions(folder: Path, keys: list[str], *, report: bool = False) -> No
     _show_places(project)
     if report:
         print(f"Pages:   {project.storage}/report/<tissue>__<sample>.html")
+
+
+def export_results(folder: Path, key: str, output_dir: Path) -> None:
+    """Write the stored results of a partition into a folder.
+
+    Raises
+    ------
+    CtrError
+        If the partition was not annotated as the project stands, or the folder cannot be used.
+    """
+    project, partition = load_project(folder), parse_key(key)
+    with project_instance(project) as instance:
+        manifest = export_partition(instance, project, partition, output_dir)
+    print(f"{partition.key}: {len(manifest.files)} files of {manifest.n_cells:,} cells")
+    print(f"Results: {output_dir}; next: ctr explain {output_dir} --cluster 0")
 
 
 def _run_all(project: Project, partitions: list[Partition], jobs: list[str]) -> None:

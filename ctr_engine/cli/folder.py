@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,6 +103,11 @@ class FolderWriter:
         for name, draw in figures.items():
             with whole_file(self._path(f"figures/{name}.png")) as temporary:
                 draw().savefig(temporary, format="png", dpi=_RESOLUTION)
+
+    def copy(self, file: Path, name: str) -> None:
+        """Take over a file that was written before."""
+        with whole_file(self._path(name)) as temporary:
+            shutil.copyfile(file, temporary)
 
     def page(self, name: str, html: str) -> None:
         """Write a page."""

@@ -188,14 +188,14 @@ def _known_clusters(
         return KnownClusters(ids), ()
     if not request.resume:
         return None, ()
-    key = checkpoint.clusters_key(read.sha256, request.params, _versions())
+    key = checkpoint.clusters_key(read.sha256, request.params, versions())
     cell_ids = read.view.cell_ids.tolist()
     known = checkpoint.reusable(request.output_dir, key, finished, cell_ids)
     return known, () if known is None else ("clusters",)
 
 
 def _keep(request: RunRequest, read: _Input, known: KnownClusters) -> None:
-    key = checkpoint.clusters_key(read.sha256, request.params, _versions())
+    key = checkpoint.clusters_key(read.sha256, request.params, versions())
     checkpoint.save(request.output_dir, key, known, read.view.cell_ids.tolist())
 
 
@@ -213,7 +213,7 @@ def _is_the_same(
         and made_from == wanted
         and manifest.cluster_key == request.cluster_key
         and dict(manifest.parameters) == used_parameters(request.params, marker_map)
-        and dict(manifest.versions) == _versions()
+        and dict(manifest.versions) == versions()
         and is_whole(request.output_dir, manifest)
     )
 
@@ -294,7 +294,8 @@ def _write_pages(
         writer.page(REVIEW_CHECKLIST, review_checklist(report))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Releases of the packages that can change a result."""
     return {name: version(name) for name in DECIDING}
 
 
@@ -311,7 +312,7 @@ def _manifest(
     record: dict[str, Any] = run_record(request.params, read.view, read.marker_map)
     return Manifest(
         **record,
-        versions=_versions(),
+        versions=versions(),
         sample=SampleRecord(path=str(request.sample.resolve()), sha256=read.sha256),
         marker_map=None
         if read.marker_map is None
