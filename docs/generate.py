@@ -12,7 +12,14 @@ from ctr_engine.markers.schema import marker_map_schema
 from ctr_engine.params import Params
 from ctr_engine.profiles import PRESETS, PROFILES, AnalysisParams, ReportParams
 from ctr_engine.scoring import ScoringParams
-from ctr_engine.tables import STAGE_H_TABLES, Clusters, Preflight, arrow_schema
+from ctr_engine.tables import (
+    COMPARISON_TABLES,
+    STAGE_H_TABLES,
+    TUNING_TABLES,
+    Clusters,
+    Preflight,
+    arrow_schema,
+)
 
 FOLDER = Path(__file__).parent / "reference"
 NOTICE = "<!-- Written by docs/generate.py; change the code, not this page. -->\n\n"
@@ -152,6 +159,7 @@ def tables_page() -> str:
         "",
     ]
     models = {"leiden_clusters (clusters.csv)": Clusters, **STAGE_H_TABLES, "preflight": Preflight}
+    models |= TUNING_TABLES | COMPARISON_TABLES
     for name, model in models.items():
         lines += [
             f"## {name}",
