@@ -11,6 +11,7 @@ from ctr_engine.cli.console import FriendlyGroup
 from ctr_engine.cli.explain import explain
 from ctr_engine.cli.export_markers import export_markers
 from ctr_engine.cli.schema import schema
+from ctr_engine.cli.simulate import simulate
 from ctr_engine.cli.tune import tune
 
 
@@ -48,5 +49,6 @@ def build_app() -> typer.Typer:
     app.command("compare")(compare)
     app.command("tune")(tune)
     app.command("export-markers")(export_markers)
+    app.command("simulate")(simulate)
     app.command("schema")(schema)
     return app

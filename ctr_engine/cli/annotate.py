@@ -218,6 +218,8 @@ def _summary(result: "RunResult", request: "RunRequest") -> None:
     what = f"{result.n_cells:,} cells in {result.n_clusters} clusters"
     if result.reused:
         console.print(f"Used again from the folder: {', '.join(result.reused)}.")
+    if request.labels and request.marker_map is None:
+        console.print("Marker map: the one that the sample holds.")
     if not request.labels:
         console.print(f"{result.n_cells:,} cells, clustered and not annotated.")
     else:
@@ -227,6 +229,20 @@ def _summary(result: "RunResult", request: "RunRequest") -> None:
         annotated = result.tables["cluster_annotations"]
         unassigned = annotated.loc[annotated["stop_reason"] == "no_root_passed", "n_cells"].sum()
         console.print(f"{unassigned:,} cells ({unassigned / result.n_cells:.1%}) are Unassigned.")
-        if unassigned > _MANY_UNASSIGNED * result.n_cells and request.params.profile == "reference":
-            console.print("Try --profile adaptive, which names more of them (docs/methods.md).")
+        if unassigned > _MANY_UNASSIGNED * result.n_cells:
+            console.print(Text(_advice(result, request)), soft_wrap=True)
     console.print(Text(f"Results: {request.output_dir}"), soft_wrap=True)
+
+
+def _advice(result: "RunResult", request: "RunRequest") -> str:
+    """Say what would help against many Unassigned cells: first the map, then the profile."""
+    from ctr_engine.reporting.reasons import out_of_reach
+
+    lost = out_of_reach(result.tables["decision_steps"])
+    if lost:
+        marker_map = request.marker_map or f"{request.output_dir}/marker_map.json"
+        check = f"ctr check-map {marker_map} --panel {request.sample}"
+        return f"The panel lacks markers of {', '.join(lost)}. Mend that first: {check}"
+    if request.params.profile == "reference":
+        return "Try --profile adaptive, which names more of them (docs/methods.md)."
+    return f"ctr explain {request.output_dir} --cluster ID says why."

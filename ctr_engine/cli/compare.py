@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ctr_engine.cli.console import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -64,7 +66,7 @@ def _show(result: "Comparison", folder: Path | None) -> None:
     share = found.n_cells_changed / found.n_cells
     console.print(
         f"{found.n_cells_changed:,} of {found.n_cells:,} cells ({share:.1%}) have another label, "
-        f"in {result.n_clusters_changed} clusters."
+        f"in {counted(result.n_clusters_changed, 'cluster')}."
     )
     if found.n_cells_only_a or found.n_cells_only_b:
         only = f"Only in A: {found.n_cells_only_a:,} cells; only in B: {found.n_cells_only_b:,}."
@@ -114,7 +116,9 @@ def _show_differences(console: "Console", result: "Comparison") -> None:
         values = ["-" if row[n] is None else row[n] for n in ("value_a", "value_b", "set_in_b")]
         alone = row["n_clusters_alone"]
         cells = row["n_cells_alone"]
-        known = "?" if math.isnan(alone) else f"{alone:.0f} clusters, {cells:,.0f} cells"
+        known = (
+            "?" if math.isnan(alone) else f"{counted(int(alone), 'cluster')}, {cells:,.0f} cells"
+        )
         table.add_row(*map(Text, (row["name"], *values, known)))
     console.print(table)
 
@@ -136,5 +140,5 @@ def _show_clusters(console: "Console", result: "Comparison") -> None:
         console.print(Text(title, style="bold"))
         if row["step"] is not None:
             where = row["parent_path"] or "the roots"
-            console.print(Text(f"  parts at {where}: {row['step']}"))
+            console.print(Text(f"  first difference, at {where}: {row['step']}"))
         console.print(Text(f"  because of: {because(row)}"))

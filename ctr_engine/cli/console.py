@@ -31,6 +31,11 @@ class FriendlyGroup(TyperGroup):
             raise typer.Exit(130) from None
 
 
+def counted(n: int, thing: str) -> str:
+    """Write a number of things: ``1 cluster``, ``2 clusters``."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
+
+
 def stderr() -> "Console":
     """Console for everything that is not a result."""
     from rich.console import Console

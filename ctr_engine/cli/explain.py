@@ -146,7 +146,7 @@ def _show_changes(console: "Console", found: "Explanation", run: Path) -> None:
     if params is None:
         console.print("The first is set in the marker map, at the cell type itself.")
     else:
-        text = f"Try the first: ctr annotate {run}/coarse_clusters.h5ad --annotation-only"
+        text = f"To set the first: ctr annotate {run}/coarse_clusters.h5ad --annotation-only"
         text += f" --gating-params '{json.dumps(params)}' --output-dir {run}-2"
         console.print(Text(text), soft_wrap=True)
 

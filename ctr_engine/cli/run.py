@@ -30,7 +30,7 @@ from ctr_engine.cli.folder import (
 )
 from ctr_engine.errors import Fault, InputError
 from ctr_engine.expression import ExpressionParams, ExpressionView, read_expression
-from ctr_engine.io.runs import COARSE_CLUSTERS, is_whole, read_manifest, read_run
+from ctr_engine.io.runs import COARSE_CLUSTERS, MARKER_MAP, is_whole, read_manifest, read_run
 from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of
 from ctr_engine.manifest import Manifest, MapRecord, SampleRecord
 from ctr_engine.markers.hierarchy import MarkerMap
@@ -126,7 +126,7 @@ def run_stage_h(request: RunRequest, progress: Callable[[str], None]) -> RunResu
         progress=progress,
         on_clusters=lambda known: _keep(request, read, known),
     )
-    notes = () if read.preflight is None else read.preflight.notes
+    notes = _out_of_reach(request, read)
     notes += _earlier_run(read.adata, read.view, request.params.expression)
     warnings = (*notes, *result.warnings)
     writer = _write(request, read, result, progress)
@@ -177,6 +177,15 @@ def _map_in(adata: "AnnData", source: str) -> MarkerMap:
         fault = Fault("holds no marker map of an earlier run; name one with --marker-map")
         raise InputError(source, [fault])
     return parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), source)
+
+
+def _out_of_reach(request: RunRequest, read: _Input) -> tuple[str, ...]:
+    """Say which cell types the panel cannot serve, and what shows why."""
+    if read.preflight is None or not read.preflight.notes:
+        return ()
+    marker_map = request.marker_map or request.output_dir / MARKER_MAP
+    see = f"See: ctr check-map {marker_map} --panel {request.sample}"
+    return tuple(f"{note} {see}" for note in read.preflight.notes)
 
 
 def _known_clusters(

@@ -92,6 +92,8 @@ def _show(result: "Tuning", tables: "dict[str, DataFrame]", folder: Path | None)
     from rich.console import Console
     from rich.text import Text
 
+    from ctr_engine.tuning.summary import fewest_unassigned
+
     console = Console()
     settings, clusters = tables["tune_settings"], tables["tune_clusters"]
     n, same = len(settings), int((settings["n_clusters_changed"] == 0).sum())
@@ -100,12 +102,14 @@ def _show(result: "Tuning", tables: "dict[str, DataFrame]", folder: Path | None)
     console.print(f"{firm} clusters keep their label under every setting.")
     _show_clusters(clusters[clusters["share_kept"] < 1].sort_values("share_kept"))
     _show_labels(tables["tune_labels"])
-    fewest = settings["n_cells_unassigned"].min()
-    best = settings[settings["n_cells_unassigned"] == fewest]
-    best = best.sort_values("n_cells_changed", kind="stable").iloc[0]
-    named = zip(result.axes, result.settings[int(best["setting"])], strict=True)
-    values = ", ".join(f"{axis.name}={value}" for axis, value in named)
-    console.print(Text(f"Fewest Unassigned cells, {fewest:,}: {values}"), soft_wrap=True)
+    best = fewest_unassigned(result)
+    if best is None:
+        console.print("No setting leaves fewer cells Unassigned than the run.")
+    else:
+        named = zip(result.axes, result.settings[best], strict=True)
+        values = ", ".join(f"{axis.name}={value}" for axis, value in named)
+        fewest = settings["n_cells_unassigned"][best]
+        console.print(Text(f"Fewest Unassigned cells, {fewest:,}: {values}"), soft_wrap=True)
     if folder is None:
         console.print("Add --output-dir DIR to keep the tables and the heat map.")
     else:

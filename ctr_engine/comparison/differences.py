@@ -41,7 +41,7 @@ def differences(a: StoredRun, b: StoredRun, *, same_clusters: bool) -> list[Diff
         Whether the runs put the same cells together; if not, what differs in the cells cannot be
         told apart from what the clusters do.
     """
-    found = list(_inputs(a, b))
+    found = [_with_origin(one, b) for one in _inputs(a, b)]
     if same_clusters:
         values = _values(a, b)
         found = [values] if values is not None else []
@@ -148,6 +148,9 @@ def _with_origin(one: Difference, run: StoredRun) -> Difference:
     """Say what gave a run its value: somebody, a preset, its marker map, its profile."""
     name, _, key = one.name.partition(".")
     params = run.params
+    if one.kind in ("sample", "clusters", "values"):
+        by_hand = bool(key) and key in getattr(params, name).model_fields_set
+        return replace(one, set_in="parameters" if by_hand else None)
     preset = {} if params.preset is None else {f"preset {params.preset}": PRESETS[params.preset]}
     sources: dict[str, Profile] = {
         "parameters": Profile(scoring=params.scoring, gating=params.gating),

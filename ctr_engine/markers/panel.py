@@ -124,12 +124,14 @@ class Resolver:
         return Resolution(name, "missing")
 
     def suggest(self, name: str, limit: int = 3) -> tuple[str, ...]:
-        """Closest names of the panel, best first; none when nothing is near."""
-        known = {column: normalise(column) for column in self._position}
-        hits = process.extract(
-            normalise(name), known, scorer=fuzz.ratio, limit=limit, score_cutoff=60
-        )
-        return tuple(column for _, _, column in hits)
+        """Closest names of the panel, best first; none when nothing is near.
+
+        Names that begin with this one come first: a clone or a conjugate often follows.
+        """
+        wanted, known = normalise(name), {column: normalise(column) for column in self._position}
+        longer = [column for column, text in known.items() if wanted and text.startswith(wanted)]
+        hits = process.extract(wanted, known, scorer=fuzz.ratio, limit=limit, score_cutoff=60)
+        return tuple(dict.fromkeys([*longer, *(column for _, _, column in hits)]))[:limit]
 
     def _tiers(self, name: str) -> list[tuple[Tier, list[str]]]:
         tiers: list[tuple[Tier, list[str]]] = [

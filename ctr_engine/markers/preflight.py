@@ -34,7 +34,7 @@ class PreflightReport:
         shown = ", ".join(repr(path) for path in lost[:5]) + (", ..." if len(lost) > 5 else "")
         every = "No cell type" if len(lost) == len(self.table) else "Not every cell type"
         what = "can be reached on this panel; out of reach:"
-        return (f"{every} of the marker map {what} {shown}. See: ctr check-map MAP --panel SAMPLE",)
+        return (f"{every} of the marker map {what} {shown}.",)
 
 
 def preflight(resolved: ResolvedMap, gating: GatingParams) -> PreflightReport:

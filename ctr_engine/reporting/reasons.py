@@ -86,4 +86,14 @@ def _refused(steps: pd.DataFrame) -> str:
     value = "absent" if pd.isna(best["fail_value"]) else f"{best['fail_value']:.2f}"
     limit = f"{best['fail_threshold']:.2f}"
     label = best["child_path"].rpartition(PATH_SEPARATOR)[2]
-    return f"nearest root {label} fails {best['fail_reason']}{marker}: {value} against {limit}"
+    text = f"nearest root {label} fails {best['fail_reason']}{marker}: {value} against {limit}"
+    lost = [name for name in out_of_reach(steps) if name != label]
+    return f"{text}; out of reach on this panel: {', '.join(lost)}" if lost else text
+
+
+def out_of_reach(steps: pd.DataFrame) -> list[str]:
+    """Roots that no cluster can be given, because the panel lacks their markers."""
+    roots = steps[steps["step_idx"] == 0]
+    absent = (roots["fail_reason"] == "root_hard_requirement") & roots["fail_value"].isna()
+    lacks = absent | (roots["fail_reason"] == "low_coverage")
+    return list(dict.fromkeys(roots.loc[lacks, "child_label"]))

@@ -117,6 +117,20 @@ def settings_of(axes: Sequence[Axis]) -> list[tuple[Any, ...]]:
     return list(itertools.product(*(axis.values for axis in axes)))
 
 
+def current_value(axis: Axis, scoring: ScoringParams, gating: GatingParams) -> Any:
+    """Value that the parameter of an axis has; None where nobody gave it."""
+    first, _, rest = axis.name.partition(".")
+    if axis.section == "scoring":
+        return getattr(scoring, first)
+    value = getattr(gating, first)
+    if first in PER_LEVEL:
+        return value[int(rest)] if int(rest) in value else None
+    if first in PER_ROOT:
+        root, _, field = rest.rpartition(".")
+        return getattr(value[root], field)
+    return value
+
+
 def gating_layer(named: Sequence[tuple[str, Any]], base: GatingParams) -> GatingParams:
     """Gating parameters in which the named values are set.
 

@@ -1,5 +1,6 @@
 """What a grid says: about each setting, each cluster, each label and each value of a parameter."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,34 @@ def parameter_columns(tuning: Tuning) -> dict[str, list[Any]]:
         axis.name: [setting[index] for setting in tuning.settings]
         for index, axis in enumerate(tuning.axes)
     }
+
+
+def fewest_unassigned(tuning: Tuning) -> int | None:
+    """Setting with fewer Unassigned cells than the run, the one that moves least; None without one.
+
+    Of the settings with the fewest, the one that changes fewest cells; then the one that lies
+    nearest to the run, in steps of the grid.
+    """
+    n_cells = tuning.decider.n_cells
+    lost = (tuning.places == UNASSIGNED_PLACE) @ n_cells
+    if lost.min() >= (tuning.decider.outcomes.place == UNASSIGNED_PLACE) @ n_cells:
+        return None
+    moved = ~tuning.kept @ n_cells
+    away = [_distance(tuning, setting) for setting in tuning.settings]
+    return int(np.lexsort((np.array(away), moved, lost))[0])
+
+
+def _distance(tuning: Tuning, setting: Sequence[Any]) -> int:
+    """Steps of the grid between a setting and the values of the run."""
+    steps = 0
+    for axis, value, now in zip(tuning.axes, setting, tuning.current, strict=True):
+        numbers = [v for v in (*axis.values, now) if isinstance(v, int | float)]
+        if len(numbers) <= len(axis.values):
+            steps += value != now
+        else:
+            order = sorted(set(numbers))
+            steps += abs(order.index(value) - order.index(now))
+    return steps
 
 
 def _settings(tuning: Tuning) -> pd.DataFrame:

@@ -11,7 +11,13 @@ import numpy.typing as npt
 from ctr_engine.gating.compete import AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS
 from ctr_engine.gating.decider import Decider
 from ctr_engine.stored import StoredRun
-from ctr_engine.tuning.grid import Axis, gating_layer, scoring_layer, settings_of
+from ctr_engine.tuning.grid import (
+    Axis,
+    current_value,
+    gating_layer,
+    scoring_layer,
+    settings_of,
+)
 
 Places = npt.NDArray[np.intp]
 
@@ -21,7 +27,7 @@ class Tuning:
     """Labels of all clusters under all settings.
 
     ``places`` and ``ambiguous`` have shape ``(n_settings, n_clusters)``; a place tells labels
-    apart (:class:`~ctr_engine.gating.compete.Outcomes`).
+    apart (:class:`~ctr_engine.gating.compete.Outcomes`). ``current`` has the values of the run.
     """
 
     axes: tuple[Axis, ...]
@@ -29,6 +35,7 @@ class Tuning:
     places: Places
     ambiguous: npt.NDArray[np.bool_]
     decider: Decider
+    current: tuple[Any, ...]
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -72,7 +79,8 @@ def tune(
         places[rows], stops[rows] = _under(decider, knobs, values)
         progress(len(rows))
     ambiguous = np.isin(stops, (AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS))
-    return Tuning(tuple(axes), settings, places, ambiguous, run.decider)
+    current = tuple(current_value(axis, run.scoring, run.gating) for axis in axes)
+    return Tuning(tuple(axes), settings, places, ambiguous, run.decider, current)
 
 
 def _is_knob(decider: Decider, name: str) -> bool:

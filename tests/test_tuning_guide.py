@@ -1,0 +1,86 @@
+"""``docs/tuning.md`` runs: every command as it stands, and every line of output that it shows."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+GUIDE = Path(__file__).parents[1] / "docs" / "tuning.md"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands, and the lines that their output must have."""
+
+    commands: str
+    expected: tuple[str, ...]
+
+
+def sections() -> dict[str, list[Block]]:
+    """Blocks of each section that has any; those that come before the first case go with all."""
+    parts = re.split(r"^## (.+)$", GUIDE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = {title: blocks(body) for title, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return {title: parts for title, parts in found.items() if parts}
+
+
+def blocks(text: str) -> list[Block]:
+    """Commands in order, each with the output that the page shows directly below it."""
+    found: list[Block] = []
+    for kind, content in _BLOCK.findall(text):
+        if kind == "bash":
+            found.append(Block(content, ()))
+        elif kind == "text":
+            lines = tuple(line.strip() for line in content.splitlines() if line.strip())
+            found[-1] = Block(found[-1].commands, found[-1].expected + lines)
+    return found
+
+
+SECTIONS = sections()
+PRACTICE = "Practice samples"
+CASES = [title for title in SECTIONS if title != PRACTICE]
+
+
+def run(block: Block, folder: Path) -> str:
+    """Run commands as a reader would, in one shell that stops at the first failure."""
+    here = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "240",
+        "PYTHONWARNINGS": "ignore",
+    }
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", block.commands],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block.commands}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("title", CASES)
+def test_every_command_of_the_guide_runs_and_prints_what_the_guide_shows(title, tmp_path):
+    for block in SECTIONS[PRACTICE] + SECTIONS[title]:
+        printed = re.sub(r"\s+", " ", run(block, tmp_path))
+        missing = [line for line in block.expected if re.sub(r"\s+", " ", line) not in printed]
+        assert not missing, f"{block.commands}\ndid not print: {missing}\n{printed}"
+
+
+def test_the_guide_covers_the_cases_of_the_reference():
+    text = " ".join(SECTIONS)
+    assert [number for number in "12367" if f"{number}. " not in text] == []
+
+
+def test_nothing_that_looks_like_a_command_is_left_out():
+    shown = {kind for kind, _ in _BLOCK.findall(GUIDE.read_text(encoding="utf-8"))}
+    assert shown <= {"bash", "text", "json", "yaml"}
