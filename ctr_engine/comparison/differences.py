@@ -1,7 +1,7 @@
 """Everything that two runs set or read differently, each as an edit that can be made alone."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from ctr_engine.markers.gating_params import PER_LEVEL, PER_ROOT
 from ctr_engine.profiles import PRESETS, PROFILES, Profile
 from ctr_engine.stored import NEEDS_CELLS, StoredRun
 
-_NO_LABEL = ("per_cell_gap_threshold", "max_ambiguity", "anti_agg")
-"""Gating parameters that give no label; the anti_agg that is used stands among the scoring."""
+_ELSEWHERE = ("anti_agg",)
+"""Gating parameters whose effect stands among the scoring."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ def differences(a: StoredRun, b: StoredRun, *, same_clusters: bool) -> list[Diff
     """
     found = [_with_origin(one, b) for one in _inputs(a, b)]
     if same_clusters:
-        values = _values(a, b)
-        found = [values] if values is not None else []
+        found = _same_clusters(a, b, found)
     found += [_with_origin(one, b) for one in _scoring(State.of(a), State.of(b))]
     found += [_with_origin(one, b) for one in _gating(State.of(a), State.of(b))]
     found += [
@@ -52,6 +51,25 @@ def differences(a: StoredRun, b: StoredRun, *, same_clusters: bool) -> list[Diff
         for name, before, after, edit, undo in map_edits(State.of(a), State.of(b))
     ]
     return found
+
+
+def _same_clusters(a: StoredRun, b: StoredRun, inputs: Sequence[Difference]) -> list[Difference]:
+    """Put all that changed what was measured into one edit; the rest moved nothing.
+
+    Where the values of the cells are the same, whatever file or layer they came from, only the
+    parameters of the statistics can have changed what was measured.
+    """
+    cells = _same_cells(a, b)
+    tables = ("reference_values", "cluster_statistics")
+    moved = not all(a.tables[name].equals(b.tables[name]) for name in tables)
+    behind, idle = [], []
+    for one in inputs:
+        statistic = one.name.startswith("scoring.")
+        if moved and one.kind != "clusters" and (statistic or not cells):
+            behind.append(one)
+        elif statistic or one.kind == "clusters":
+            idle.append(one)
+    return [*([_values(a, b, behind)] if moved else []), *idle]
 
 
 def _inputs(a: StoredRun, b: StoredRun) -> Iterator[Difference]:
@@ -73,24 +91,17 @@ def _inputs(a: StoredRun, b: StoredRun) -> Iterator[Difference]:
             yield Difference("values", f"scoring.{name}", ours, theirs)
 
 
-def _values(a: StoredRun, b: StoredRun) -> Difference | None:
+def _values(a: StoredRun, b: StoredRun, parts: Sequence[Difference]) -> Difference:
     """All that was measured in the same clusters, as one edit: it cannot be done in parts."""
-    tables = ("reference_values", "cluster_statistics")
-    if all(a.tables[name].equals(b.tables[name]) for name in tables):
-        return None
-    parts = [d for d in _inputs(a, b) if d.kind != "clusters"]
-    if _same_cells(a, b):
-        parts = [part for part in parts if part.name.startswith("scoring.")]
-    name = ", ".join(part.name for part in parts) or "values of the cells"
-    before = "; ".join(f"{part.value_a}" for part in parts)
-    after = "; ".join(f"{part.value_b}" for part in parts)
+    origins = list(dict.fromkeys(part.set_in for part in parts if part.set_in is not None))
     return Difference(
         "values",
-        name,
-        before,
-        after,
+        ", ".join(part.name for part in parts) or "values of the cells",
+        "; ".join(as_text(part.value_a) or "-" for part in parts),
+        "; ".join(as_text(part.value_b) or "-" for part in parts),
         lambda state: replace(state, values_of=b),
         lambda state: replace(state, values_of=a),
+        ", ".join(origins) or None,
     )
 
 
@@ -116,7 +127,7 @@ def _set_scoring(name: str, value: Any) -> Edit:
 
 def _gating(a: State, b: State) -> Iterator[Difference]:
     for name in a.gating:
-        if name in _NO_LABEL:
+        if name in _ELSEWHERE:
             continue
         before, after = a.gating[name], b.gating[name]
         if name in PER_LEVEL + PER_ROOT:
@@ -146,11 +157,26 @@ def _set_gating(name: str, key: str | None, value: Any) -> Edit:
 
 def _with_origin(one: Difference, run: StoredRun) -> Difference:
     """Say what gave a run its value: somebody, a preset, its marker map, its profile."""
-    name, _, key = one.name.partition(".")
-    params = run.params
-    if one.kind in ("sample", "clusters", "values"):
-        by_hand = bool(key) and key in getattr(params, name).model_fields_set
+    section, _, name = one.name.partition(".")
+    if one.kind == "sample" or (section in ("expression", "clustering") and name):
+        by_hand = bool(name) and name in getattr(run.params, section).model_fields_set
         return replace(one, set_in="parameters" if by_hand else None)
+    if one.kind == "clusters":
+        return one
+    if one.kind == "values":
+        return replace(one, set_in=_origin(run, "scoring", name))
+    if one.name == "anti_agg" and not _set_in(run, "scoring", "anti_agg"):
+        return replace(one, set_in=_origin(run, "gating", "anti_agg"))
+    return replace(one, set_in=_origin(run, one.kind, one.name))
+
+
+def _origin(run: StoredRun, section: str, name: str) -> str:
+    return next(iter(_set_in(run, section, name)), "default")
+
+
+def _set_in(run: StoredRun, section: str, name: str) -> list[str]:
+    """Everything that gives a parameter, or one level or root of it, a value; what wins first."""
+    params = run.params
     preset = {} if params.preset is None else {f"preset {params.preset}": PRESETS[params.preset]}
     sources: dict[str, Profile] = {
         "parameters": Profile(scoring=params.scoring, gating=params.gating),
@@ -158,14 +184,15 @@ def _with_origin(one: Difference, run: StoredRun) -> Difference:
         "marker map": Profile(gating=run.marker_map.gating),
         f"profile {params.profile}": PROFILES[params.profile],
     }
+    first, _, key = name.partition(".")
+    found = []
     for source, given in sources.items():
-        layer = getattr(given, one.kind)
-        if name in layer.model_fields_set:
-            value = getattr(layer, name)
+        layer = getattr(given, section)
+        if first in layer.model_fields_set:
+            value = getattr(layer, first)
             if not key or key in map(str, value):
-                return replace(one, set_in=source)
-    from_map = name == "anti_agg" and run.marker_map.gating.anti_agg is not None
-    return replace(one, set_in="marker map" if from_map else "default")
+                found.append(source)
+    return found
 
 
 def as_text(value: Any) -> str | None:
@@ -174,4 +201,4 @@ def as_text(value: Any) -> str | None:
         return value
     if isinstance(value, Mapping | list | tuple | bool):
         return json.dumps(value, ensure_ascii=False)
-    return f"{value:g}"
+    return f"{value:.15g}"

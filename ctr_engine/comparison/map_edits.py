@@ -1,6 +1,6 @@
 """What was edited in a marker map, cell type by cell type."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ctr_engine.comparison.state import Edit, State
@@ -10,10 +10,12 @@ MapEdit = tuple[str, Any, Any, Edit, Edit]
 """Name, value before, value after, the edit, and the edit back."""
 Node = dict[str, Any]
 
+_ROOTS = "the roots"
 _PARTS = {
     "markers": "markers of",
     "anti_markers": "anti_markers of",
     "gating_overrides": "gating_overrides of",
+    "ontology_id": "ontology_id of",
 }
 
 
@@ -35,31 +37,35 @@ def _level(
     place: tuple[str, ...], before: Mapping[str, Node], after: Mapping[str, Node]
 ) -> Iterator[MapEdit]:
     renamed = _renamed(before, after)
+    original = {new: old for old, new in renamed.items()}
+    # both names of a renamed one, for its sibling may be put back before it is renamed
+    orders = [_with_both_names(before, renamed), _with_both_names(after, original)]
     for old, new in renamed.items():
         name = f"{_path(place, old)} renamed"
-        order, back = list(after), list(before)
-        yield (
-            name,
-            old,
-            new,
-            _replace(place, old, new, after[new], order),
-            _replace(place, new, old, before[old], back),
-        )
+        edit, undo = _rename(place, old, new, after[new]), _rename(place, new, old, before[old])
+        yield name, old, new, edit, undo
     for label in [x for x in before if x not in after and x not in renamed]:
         name = f"{_path(place, label)} removed"
-        put = _put(place, label, before[label], list(before))
+        put = _put(place, label, before[label], orders[0])
         yield name, _summary(before[label]), None, _remove(place, label), put
     for label in [x for x in after if x not in before and x not in renamed.values()]:
         name = f"{_path(place, label)} added"
-        put = _put(place, label, after[label], list(after))
+        put = _put(place, label, after[label], orders[1])
         yield name, None, _summary(after[label]), put, _remove(place, label)
-    both = [label for label in before if label in after]
-    if both != [label for label in after if label in before]:
-        name = f"order of {_path(place, '').removesuffix(PATH_SEPARATOR) or 'the roots'}"
-        lists = (list(before), list(after))
-        yield (name, *lists, _reorder(place, lists[1]), _reorder(place, lists[0]))
-    for label in both:
+    kept = [label for label in before if label in after or label in renamed]
+    now = [original[x] if x in original else x for x in after if x in before or x in original]
+    if kept != now:
+        below = PATH_SEPARATOR.join(place)
+        name = f"order of {below!r}" if below == _ROOTS else f"order of {below or _ROOTS}"
+        edit, undo = _reorder(place, orders[1]), _reorder(place, orders[0])
+        yield name, list(before), list(after), edit, undo
+    for label in [label for label in before if label in after]:
         yield from _node((*place, label), before[label], after[label])
+
+
+def _with_both_names(labels: Iterable[str], other: Mapping[str, str]) -> list[str]:
+    """Labels in their order, each followed by its other name where it has one."""
+    return [name for x in labels for name in ([x, other[x]] if x in other else [x])]
 
 
 def _node(place: tuple[str, ...], before: Node, after: Node) -> Iterator[MapEdit]:
@@ -139,30 +145,39 @@ def _without_empty(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _sorted(siblings: Mapping[str, Node], order: Sequence[str]) -> dict[str, Node]:
-    """Siblings in an order; those that it does not name keep their place at the end."""
-    known = [label for label in order if label in siblings]
-    return {label: siblings[label] for label in [*known, *(x for x in siblings if x not in known)]}
-
-
 def _remove(place: tuple[str, ...], label: str) -> Edit:
     return _edited(place, lambda nodes: {k: v for k, v in nodes.items() if k != label})
 
 
 def _put(place: tuple[str, ...], label: str, node: Node, order: Sequence[str]) -> Edit:
-    return _edited(place, lambda nodes: _sorted({**nodes, label: node}, order))
+    """Put a cell type behind the nearest sibling that stands before it in ``order``."""
 
-
-def _replace(place: tuple[str, ...], old: str, new: str, node: Node, order: Sequence[str]) -> Edit:
     def change(nodes: dict[str, Node]) -> dict[str, Node]:
-        rest = {k: v for k, v in nodes.items() if k != old}
-        return _sorted({**rest, new: node}, order)
+        before = [x for x in order[: order.index(label)] if x in nodes]
+        known = [x for x in nodes if x != label]
+        at = known.index(before[-1]) + 1 if before else 0
+        return {x: node if x == label else nodes[x] for x in [*known[:at], label, *known[at:]]}
+
+    return _edited(place, change)
+
+
+def _rename(place: tuple[str, ...], old: str, new: str, node: Node) -> Edit:
+    """Put a cell type in the place of another one."""
+
+    def change(nodes: dict[str, Node]) -> dict[str, Node]:
+        return {(new if x == old else x): (node if x == old else nodes[x]) for x in nodes}
 
     return _edited(place, change)
 
 
 def _reorder(place: tuple[str, ...], order: Sequence[str]) -> Edit:
-    return _edited(place, lambda nodes: _sorted(nodes, order))
+    """Sort the siblings that ``order`` names among the places that they have."""
+
+    def change(nodes: dict[str, Node]) -> dict[str, Node]:
+        named = iter(sorted((x for x in nodes if x in order), key=order.index))
+        return {x: nodes[x] for x in (next(named) if y in order else y for y in nodes)}
+
+    return _edited(place, change)
 
 
 def _set_part(place: tuple[str, ...], part: str, value: Any) -> Edit:

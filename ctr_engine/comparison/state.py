@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from ctr_engine.errors import CtrError
 from ctr_engine.gating.compete import path_of
 from ctr_engine.markers.gating_params import GatingParams
@@ -63,14 +65,14 @@ class Labels:
     def of(self, state: State) -> dict[str, str] | None:
         """Path of each cluster's label; None where the state makes no sense.
 
-        A single edit out of several can leave a map that fits neither the panel nor the root rules.
+        A single edit out of several can leave what fits neither the panel nor the other parameters.
         """
         parts = (state.marker_map, state.scoring, state.gating, state.values_of.name)
         key = json.dumps(parts, sort_keys=False)
         if key not in self._known:
             try:
                 self._known[key] = _decided(state)
-            except CtrError:
+            except (CtrError, ValidationError):
                 self._known[key] = None
         return self._known[key]
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ctr_engine.gating.compete import ALONE
 from ctr_engine.keys import PATH_SEPARATOR
+from ctr_engine.markers.gating_params import EQUAL
 
 Rows = dict[str, Mapping[Any, Any]]
 Gap = Callable[[str], float]
@@ -51,9 +52,18 @@ def _by_step(steps: pd.DataFrame) -> dict[int, Rows]:
     }
 
 
-def _end(rows: Rows) -> str | None:
-    """Path that the walk went on to; None where it ended."""
-    return next((path for path, row in rows.items() if row["selected"]), None)
+def _end(rows: Rows) -> tuple[str, ...]:
+    """Path that the walk went on to; where roots tied, both; nothing where it ended otherwise."""
+    chosen = next((path for path, row in rows.items() if row["selected"]), None)
+    if chosen is not None:
+        return (chosen,)
+    best = [path for path, row in rows.items() if not pd.isna(row["margin_to_runner_up"])]
+    if not best or isinstance(rows[best[0]]["parent_path"], str):
+        return ()
+    others = {p: row["child_score"] for p, row in rows.items() if row["child_passed_gate"]}
+    del others[best[0]]
+    most = max(others.values())
+    return (best[0], next(p for p, score in others.items() if score >= most - EQUAL))
 
 
 def _words(before: Rows, after: Rows, gaps: tuple[Gap, Gap]) -> str:

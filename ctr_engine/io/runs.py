@@ -80,8 +80,19 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, ValidationError):
-        msg = f"{path} is not a manifest of ctr, or of another version of it; name another folder"
-        raise OutputError(msg) from None
+        raise _foreign(path) from None
+
+
+def _params(folder: Path, manifest: Manifest) -> AnalysisParams:
+    try:
+        return AnalysisParams.model_validate(manifest.given)
+    except ValidationError:
+        raise _foreign(folder / MANIFEST) from None
+
+
+def _foreign(path: Path) -> OutputError:
+    msg = f"{path} is not a manifest of ctr, or of another version of it; name another folder"
+    return OutputError(msg)
 
 
 def is_whole(folder: Path, manifest: Manifest) -> bool:
@@ -115,6 +126,6 @@ def read_run(folder: Path) -> StoredRun:
         )
         raise CtrError(msg)
     require_unchanged(folder / MARKER_MAP, manifest)
-    params = AnalysisParams.model_validate(manifest.given)
+    params = _params(folder, manifest)
     marker_map = read_marker_map(folder / MARKER_MAP)
     return StoredRun(str(folder), manifest, params, marker_map, StoredTables(folder, manifest))

@@ -68,7 +68,7 @@ def write_csv(
         if arrow.types.is_list(field.type):
             flat[field.name] = [";".join(map(_escaped, names)) for names in flat[field.name]]
     with whole_file(path) as temporary:
-        flat.to_csv(temporary, index=False, encoding="utf-8")
+        flat.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 
 
 def read_csv(model: type[Model], path: Path) -> pd.DataFrame:
@@ -90,6 +90,7 @@ def read_csv(model: type[Model], path: Path) -> pd.DataFrame:
             keep_default_na=False,  # a marker may be called NA
             na_values={f.name: [""] for f in schema if f.nullable and f.name in kinds},
             float_precision="round_trip",
+            lineterminator="\n",  # a name may end in a carriage return
         )
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read as a {model.__name__} table: {error}. Run ctr annotate again."

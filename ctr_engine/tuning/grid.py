@@ -1,7 +1,6 @@
 """The grid of parameters that ``ctr tune`` tries."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -55,7 +54,7 @@ def parse_axis(section: Section, text: str) -> Axis:
         raise ParameterError(msg)
     parts = values.split(":")
     found = _range(section, text, parts) if len(parts) > 1 else _listed(values)
-    if len(set(map(repr, found))) != len(found):
+    if len({(isinstance(value, bool), value) for value in found}) != len(found):
         msg = f"--{section} {text!r} gives a value twice"
         raise ParameterError(msg)
     return Axis(section, name, found)
@@ -71,11 +70,15 @@ def _range(section: Section, text: str, parts: Sequence[str]) -> tuple[float, ..
     if not all(number.is_finite() for number in (start, end, step)) or step <= 0 or end < start:
         msg = f"--{section} {text!r}: the step is above 0 and the end is not below the start"
         raise ParameterError(msg)
-    n = int((end - start) / step)
-    if n >= MOST_SETTINGS:
-        msg = f"--{section} {text!r} has {n + 1:,} values; at most {MOST_SETTINGS:,} are tried"
+    try:
+        steps = (end - start) / step
+    except ArithmeticError:
+        steps = Decimal("Infinity")
+    if steps >= MOST_SETTINGS:
+        has = f"has {int(steps) + 1:,} values" if steps < 10**9 else "has too many values"
+        msg = f"--{section} {text!r} {has}; at most {MOST_SETTINGS:,} are tried"
         raise ParameterError(msg)
-    values = (start + i * step for i in range(n + 1))
+    values = (start + i * step for i in range(int(steps) + 1))
     return tuple(
         int(v) if v == v.to_integral_value() and "." not in text else float(v) for v in values
     )
@@ -83,13 +86,29 @@ def _range(section: Section, text: str, parts: Sequence[str]) -> tuple[float, ..
 
 def _listed(values: str) -> tuple[Any, ...]:
     """Values between commas: numbers, true and false, or words."""
-    found = []
-    for text in values.split(","):
+    return tuple(_value(text.strip()) for text in values.split(","))
+
+
+def _value(text: str) -> Any:
+    """Read a whole number, another number, true or false, else a word."""
+    if text in ("true", "false"):
+        return text == "true"
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1]
+    for kind in (int, float):
         try:
-            found.append(json.loads(text))
+            return kind(text)
         except ValueError:
-            found.append(text.strip())
-    return tuple(found)
+            continue
+    return text
+
+
+def names_of(axes: Sequence[Axis]) -> list[str]:
+    """Name of each axis; with its section where both sections have one of this name."""
+    names = [axis.name for axis in axes]
+    return [
+        axis.name if names.count(axis.name) == 1 else f"{axis.section}.{axis.name}" for axis in axes
+    ]
 
 
 def settings_of(axes: Sequence[Axis]) -> list[tuple[Any, ...]]:
@@ -164,16 +183,17 @@ def gating_layer(named: Sequence[tuple[str, Any]], base: GatingParams) -> Gating
     return GatingParams.model_validate(raw)
 
 
-def scoring_layer(named: Sequence[tuple[str, Any]]) -> ScoringParams:
-    """Scoring parameters in which the named values are set.
+def scoring_with(base: ScoringParams, named: Sequence[tuple[str, Any]]) -> ScoringParams:
+    """Scoring parameters ``base`` in which the named values are set.
 
     Raises
     ------
     ParameterError
-        If a name is unknown or a value out of its range.
+        If a name is unknown, a value out of its range, or two values contradict each other.
     """
-    _validate(ScoringParams, dict(named), "scoring")
-    return ScoringParams.model_validate(dict(named))
+    raw = base.model_dump() | dict(named)
+    _validate(ScoringParams, raw, "scoring")
+    return ScoringParams.model_validate(raw)
 
 
 def _validate(model: type[Params], raw: dict[str, Any], section: Section) -> None:

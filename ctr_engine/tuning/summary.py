@@ -18,6 +18,7 @@ from ctr_engine.tables import (
     frame,
     from_rows,
 )
+from ctr_engine.tuning.grid import names_of
 from ctr_engine.tuning.tune import Tuning
 
 
@@ -34,8 +35,8 @@ def tuning_tables(tuning: Tuning) -> dict[str, pd.DataFrame]:
 def parameter_columns(tuning: Tuning) -> dict[str, list[Any]]:
     """Value of each parameter of the grid, setting by setting; the columns that follow."""
     return {
-        axis.name: [setting[index] for setting in tuning.settings]
-        for index, axis in enumerate(tuning.axes)
+        name: [setting[index] for setting in tuning.settings]
+        for index, name in enumerate(names_of(tuning.axes))
     }
 
 
@@ -138,14 +139,14 @@ def _labels(tuning: Tuning) -> pd.DataFrame:
 def _shares(tuning: Tuning) -> pd.DataFrame:
     kept = tuning.kept
     rows = []
-    for index, axis in enumerate(tuning.axes):
+    for index, (axis, name) in enumerate(zip(tuning.axes, names_of(tuning.axes), strict=True)):
         for value in axis.values:
             with_it = [setting[index] == value for setting in tuning.settings]
             shares = kept[with_it].mean(axis=0)
             rows += [
                 {
                     "cluster_id": cluster_id,
-                    "parameter": axis.name,
+                    "parameter": name,
                     "value": str(value),
                     "share": float(share),
                 }

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from ctr_engine.gating.compete import AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS
 from ctr_engine.gating.decider import Decider
+from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.scoring import ScoringParams
 from ctr_engine.stored import StoredRun
 from ctr_engine.tuning.grid import (
     Axis,
     current_value,
     gating_layer,
-    scoring_layer,
+    scoring_with,
     settings_of,
 )
 
@@ -62,17 +64,19 @@ def tune(
         If the grid is empty or too large, or a parameter or a value of it is not allowed.
     """
     settings = settings_of(axes)
-    for axis in axes:
-        for value in axis.values:  # every fault of the grid before the work
-            _layers(run, [(axis, value)])
     n_clusters = run.decider.n_clusters
     places = np.empty((len(settings), n_clusters), dtype=np.intp)
     stops = np.empty((len(settings), n_clusters), dtype=np.intp)
     turned = [axis.section == "gating" and _is_knob(run.decider, axis.name) for axis in axes]
-    for fixed, rows in _groups(settings, turned):
-        scoring, gating = _layers(
-            run, [(a, v) for a, v, knob in zip(axes, fixed, turned, strict=True) if not knob]
-        )
+    for axis in axes:
+        if axis.section == "gating":
+            for value in axis.values:  # every fault of the grid before the work
+                gating_layer([(axis.name, value)], run.gating)
+    groups = [
+        (_layers(run, [pair for pair, knob in _paired(axes, setting, turned) if not knob]), rows)
+        for setting, rows in _groups(settings, turned)
+    ]
+    for (scoring, gating), rows in groups:
         decider = run.evidences.decider(run.resolved, scoring, gating)
         knobs = [axis.name for axis, knob in zip(axes, turned, strict=True) if knob]
         values = [[v for v, knob in zip(settings[r], turned, strict=True) if knob] for r in rows]
@@ -100,11 +104,27 @@ def _groups(
         yield settings[group[0]], group
 
 
-def _layers(run: StoredRun, named: Sequence[tuple[Axis, Any]]) -> tuple[Any, Any]:
+def _paired(
+    axes: Sequence[Axis], setting: Sequence[Any], turned: Sequence[bool]
+) -> Iterator[tuple[tuple[Axis, Any], bool]]:
+    """Yield each axis with its value, and whether it is a knob."""
+    return zip(zip(axes, setting, strict=True), turned, strict=True)
+
+
+def _layers(
+    run: StoredRun, named: Sequence[tuple[Axis, Any]]
+) -> tuple[ScoringParams, GatingParams]:
+    """Parameters of a run in which the named values are set.
+
+    As in a run, ``anti_agg`` among the gating counts where nobody gave one for scoring.
+    """
     scoring = [(axis.name, value) for axis, value in named if axis.section == "scoring"]
     gating = [(axis.name, value) for axis, value in named if axis.section == "gating"]
+    given = {*run.params.given.scoring.model_fields_set, *(name for name, _ in scoring)}
+    if "anti_agg" not in given:
+        scoring += [pair for pair in gating if pair[0] == "anti_agg"]
     return (
-        run.scoring.over(scoring_layer(scoring)),
+        scoring_with(run.scoring, scoring),
         run.gating.merged_with(gating_layer(gating, run.gating)),
     )
 
