@@ -333,7 +333,7 @@ class TuningClusters(_Table):
     share_kept: float = col("Share of the settings that keep the label.", ge=0, le=1)
     n_labels: int = col("Different labels over the grid.", ge=1)
     other_label: str = col("Most frequent other label; null when none.", nullable=True)
-    other_path: str = col("Path of that label; empty when unassigned.", nullable=True)
+    other_path: str = col("Path of that label; empty when unassigned or none.")
     other_share: float = col("Share of the settings that give it.", ge=0, le=1)
     robustness: float = col(
         "Share of settings within 20 % of the thresholds that keep the label.", ge=0, le=1
@@ -411,8 +411,8 @@ class ClusterChanges(_Table):
     cluster_a: str = col("Cluster of run A with most of its cells.", nullable=True)
     n_cells: int = col("Cells of the cluster of run B.", ge=1)
     share_shared: float = col("Share of them that lie in the cluster of run A.", ge=0, le=1)
-    label_a: str = col("Label in run A.", nullable=True)
-    path_a: str = col("Path of it; empty when unassigned.", nullable=True)
+    label_a: str = col("Label in run A; null where no cell of it is in run A.", nullable=True)
+    path_a: str = col("Path of it; empty when unassigned or null.")
     label_b: str = col("Label in run B.")
     path_b: str = col("Path of it; empty when unassigned.")
     changed: bool = col("Whether the labels differ.")

@@ -16,7 +16,7 @@ from ctr_engine import ALGORITHM_VERSION, keys
 from ctr_engine.analysis import KnownClusters, clusters_table, existing_clusters
 from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.runs import COARSE_CLUSTERS, is_whole
-from ctr_engine.io.samples import read_sample
+from ctr_engine.io.samples import read_sample, sha256_of
 from ctr_engine.io.tables import read_parquet, write_parquet
 from ctr_engine.manifest import Manifest
 from ctr_engine.profiles import AnalysisParams
@@ -59,7 +59,7 @@ def save(folder: Path, key: str, known: KnownClusters, cell_ids: list[str]) -> N
     write_parquet(Clusters, clusters_table(cell_ids, known.ids), place / _CLUSTERS)
     with whole_file(place / _PCA) as temporary, temporary.open("wb") as file:
         np.save(file, known.coordinates, allow_pickle=False)
-    write_text(place / _KEY, json.dumps({"key": key}))
+    write_text(place / _KEY, json.dumps(_record(place, key)))
 
 
 def discard(folder: Path) -> None:
@@ -68,21 +68,34 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder / FOLDER)
 
 
-def reusable(
-    folder: Path, key: str, manifest: Manifest | None, cell_ids: list[str]
+def of_finished(
+    folder: Path, key: str, manifest: Manifest, cell_ids: list[str]
 ) -> KnownClusters | None:
-    """Clusters of this very input and these parameters, of a finished or an interrupted run."""
-    known = None
-    if manifest is not None and key_of_run(manifest) == key and is_whole(folder, manifest):
-        adata = read_sample(folder / COARSE_CLUSTERS)
-        known = KnownClusters(existing_clusters(adata, keys.CLUSTER), adata.obsm[keys.PCA])
-        same = list(adata.obs_names) == cell_ids
-    else:
-        place = folder / FOLDER
-        if not (place / _KEY).is_file() or json.loads((place / _KEY).read_text()) != {"key": key}:
+    """Clusters of a finished run of this very input and these parameters."""
+    if key_of_run(manifest) != key or not is_whole(folder, manifest):
+        return None
+    adata = read_sample(folder / COARSE_CLUSTERS)
+    if list(adata.obs_names) != cell_ids or keys.PCA not in adata.obsm:
+        return None
+    return KnownClusters(existing_clusters(adata, keys.CLUSTER), adata.obsm[keys.PCA])
+
+
+def of_interrupted(folder: Path, key: str, cell_ids: list[str]) -> KnownClusters | None:
+    """Clusters that an interrupted run kept; None when they are others, or were damaged."""
+    place = folder / FOLDER
+    try:
+        record = json.loads((place / _KEY).read_text(encoding="utf-8"))
+        if record != _record(place, key):
             return None
-        table = read_parquet(Clusters, place / _CLUSTERS)
-        coordinates = np.load(place / _PCA, allow_pickle=False)
-        known = KnownClusters(table["cluster_id"].tolist(), coordinates)
-        same = table["cell_id"].tolist() == cell_ids
-    return known if same else None
+    except (OSError, ValueError):
+        return None
+    table = read_parquet(Clusters, place / _CLUSTERS)
+    if table["cell_id"].tolist() != cell_ids:
+        return None
+    coordinates = np.load(place / _PCA, allow_pickle=False)
+    return KnownClusters(table["cluster_id"].tolist(), coordinates)
+
+
+def _record(place: Path, key: str) -> dict[str, str]:
+    """Key, and the hash of each file that it vouches for."""
+    return {"key": key, **{name: sha256_of(place / name) for name in (_CLUSTERS, _PCA)}}

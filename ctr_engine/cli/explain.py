@@ -1,6 +1,7 @@
 """``ctr explain``: the whole reason of a label, in the terminal or as JSON."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from ctr_engine.errors import ParameterError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ctr_engine.profiles import AnalysisParams
     from ctr_engine.reporting.explain import Candidate, Explanation, Step
 
 _MOST_MARKERS = 6
@@ -40,10 +42,11 @@ def explain(
         content = found.as_json() | ({} if cell is None else {"cell_id": cell})
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    _show(found, cell, all_markers, run)
+    _show(found, cell, all_markers)
+    _show_changes(found, run, stored.params)
 
 
-def _show(found: "Explanation", cell: str | None, all_markers: bool, run: Path) -> None:
+def _show(found: "Explanation", cell: str | None, all_markers: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -67,7 +70,6 @@ def _show(found: "Explanation", cell: str | None, all_markers: bool, run: Path) 
     if found.votes:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.votes.items())
         console.print(Text(f"Votes of its cells: {shares}"))
-    _show_changes(console, found, run)
 
 
 def _show_step(console: "Console", step: "Step") -> None:
@@ -132,9 +134,11 @@ def _show_markers(console: "Console", one: "Candidate", most: int | None) -> Non
         console.print(Text(f"  {one.label}: not on the panel: {', '.join(one.missing_markers)}"))
 
 
-def _show_changes(console: "Console", found: "Explanation", run: Path) -> None:
+def _show_changes(found: "Explanation", run: Path, given: "AnalysisParams") -> None:
+    from rich.console import Console
     from rich.text import Text
 
+    console = Console()
     if not found.changes:
         console.print("No change of a single threshold gives another label.")
         return
@@ -142,13 +146,35 @@ def _show_changes(console: "Console", found: "Explanation", run: Path) -> None:
     for change in found.changes:
         text = f"  {change.threshold} {change.current:g} -> {change.needed:g}: {change.label}"
         console.print(Text(text))
-    params = found.changes[0].gating_params
-    if params is None:
+    command = _command(found, run, given)
+    if command is None:
         console.print("The first is set in the marker map, at the cell type itself.")
     else:
-        text = f"To set the first: ctr annotate {run}/coarse_clusters.h5ad --annotation-only"
-        text += f" --gating-params '{json.dumps(params)}' --output-dir {run}-2"
-        console.print(Text(text), soft_wrap=True)
+        console.print(Text(f"To set the first: {command}"), soft_wrap=True)
+
+
+def _command(found: "Explanation", run: Path, given: "AnalysisParams") -> str | None:
+    """Command that annotates again with the first change, and everything else as it was."""
+    from ctr_engine.markers.gating_params import GatingParams
+    from ctr_engine.params import layered
+
+    change = found.changes[0].gating_params
+    if change is None:
+        return None
+    gating = layered(given.gating, GatingParams.model_validate(change))
+    base = run if run.name not in ("", "..") else run.resolve()
+    parts = ["ctr", "annotate", str(run / "coarse_clusters.h5ad"), "--annotation-only"]
+    if given.expression.model_fields_set & {"layer", "normalize"}:
+        parts += ["--layer", "stage_h_input"]
+    if "profile" in given.model_fields_set:
+        parts += ["--profile", given.profile]
+    if given.preset is not None:
+        parts += ["--preset", given.preset]
+    for flag, params in (("--scoring-params", given.scoring), ("--gating-params", gating)):
+        if params.model_fields_set:
+            dumped = params.model_dump(mode="json", exclude_unset=True)
+            parts += [flag, json.dumps(dumped, ensure_ascii=False)]
+    return shlex.join([*parts, "--output-dir", str(base.with_name(f"{base.name}-2"))])
 
 
 def _number(value: float | None) -> str:

@@ -199,7 +199,11 @@ def _known_clusters(
         return None, ()
     key = checkpoint.clusters_key(read.sha256, request.params, versions())
     cell_ids = read.view.cell_ids.tolist()
-    known = checkpoint.reusable(request.output_dir, key, finished, cell_ids)
+    known = checkpoint.of_interrupted(request.output_dir, key, cell_ids)
+    if known is None and finished is not None:
+        known = checkpoint.of_finished(request.output_dir, key, finished, cell_ids)
+        if known is not None:  # the files that they came from are about to be replaced
+            _keep(request, read, known)
     return known, () if known is None else ("clusters",)
 
 
@@ -214,17 +218,27 @@ def _is_the_same(
     """Whether a finished run did just this, and all of its files are still there."""
     if marker_map is None and request.labels:
         return False  # the map lies in the sample, which was not read yet
-    made_from = None if manifest.marker_map is None else manifest.marker_map.content_hash
-    wanted = None if marker_map is None else marker_map.content_hash
     return (
         manifest.algorithm_version == ALGORITHM_VERSION
         and manifest.sample.sha256 == sha256
-        and made_from == wanted
+        and _same_map(request.output_dir, manifest, marker_map)
         and manifest.cluster_key == request.cluster_key
         and dict(manifest.parameters) == used_parameters(request.params, marker_map)
         and dict(manifest.versions) == versions()
         and is_whole(request.output_dir, manifest)
     )
+
+
+def _same_map(folder: Path, manifest: Manifest, marker_map: MarkerMap | None) -> bool:
+    """Whether a run read this map; the order of its cell types counts, for it decides ties."""
+    if manifest.marker_map is None or marker_map is None:
+        return manifest.marker_map is None and marker_map is None
+    if manifest.marker_map.content_hash != marker_map.content_hash:
+        return False
+    kept = folder / MARKER_MAP
+    return kept.is_file() and [n.path for n in read_marker_map(kept).nodes] == [
+        node.path for node in marker_map.nodes
+    ]
 
 
 def _stored(request: RunRequest, manifest: Manifest) -> RunResult:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FORM = "NAME=FROM:TO:STEP or NAME=VALUE,VALUE; may be given often"
 _MOST_ROWS = 15
+_FIGURES = ("tune_clusters", "tune_grid")
 
 
 def tune(
@@ -68,6 +69,8 @@ def _write(folder: Path, result: "Tuning", tables: "dict[str, DataFrame]") -> No
     axes = [{"section": a.section, "name": a.name, "values": a.values} for a in result.axes]
     content = {"axes": axes, "n_settings": len(result.settings)}
     write_text(folder / "tune.json", json.dumps(content, indent=2) + "\n")
+    for name in _FIGURES:
+        (folder / f"{name}.png").unlink(missing_ok=True)
     for name, figure in _figures(result, tables).items():
         with whole_file(folder / f"{name}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=150)

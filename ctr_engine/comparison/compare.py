@@ -106,8 +106,8 @@ def _cluster_changes(
         cluster_b, path_b = row["cluster_id"], row["assigned_path"]
         cluster_a = pairs["cluster_a"][cluster_b]
         known = isinstance(cluster_a, str)
-        path_a = str(paths_a[cluster_a]) if known else None
-        changed = path_a is not None and path_a != path_b
+        path_a = str(paths_a[cluster_a]) if known else ""
+        changed = known and path_a != path_b
         where = None
         if changed:
             where = parting(steps[0][cluster_a], steps[1][cluster_b], (a.gap_of, b.gap_of))
@@ -118,7 +118,7 @@ def _cluster_changes(
                 "cluster_a": cluster_a if known else None,
                 "n_cells": int(row["n_cells"]),
                 "share_shared": float(pairs["share"][cluster_b]),
-                "label_a": None if path_a is None else label_of(path_a),
+                "label_a": label_of(path_a) if known else None,
                 "path_a": path_a,
                 "label_b": row["assigned_label"],
                 "path_b": path_b,

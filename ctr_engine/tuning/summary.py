@@ -104,7 +104,7 @@ def _clusters(tuning: Tuning) -> pd.DataFrame:
                 "share_kept": float(tuning.kept[:, index].mean()),
                 "n_labels": len(found),
                 "other_label": None if other is None else label_of(other),
-                "other_path": other,
+                "other_path": other or "",
                 "other_share": 0.0 if best is None else -best[0] / len(tuning.settings),
                 "robustness": float(stays[index]),
             }
