@@ -1,0 +1,1 @@
+"""Refinement of an annotated sample: propose, plan, change, until nothing moves."""

@@ -1,0 +1,56 @@
+"""Parameters of refinement."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ctr_engine.params import Count, Fraction, Params, Real, Switch
+
+
+class RefinementParams(Params):
+    """Which clusters are refined, and how a cluster is divided."""
+
+    score_threshold: Real = Field(
+        1.0, description="Clusters with a smaller score are divided; higher is more eager."
+    )
+    min_cells: Annotated[Count, Field(ge=1)] = Field(
+        500, description="Smaller clusters are not divided."
+    )
+    heterogeneity_gap: Annotated[Real, Field(ge=0)] = Field(
+        0.3, description="Children closer than this divide a cluster; higher divides more often."
+    )
+    subtype_signal_threshold: Real = Field(
+        0.5, description="A child with a higher score signals that its cells may be there."
+    )
+    mixed_parent_threshold: Real = Field(
+        1.0, description="A parent with this score and no signalling child is divided."
+    )
+    weak_leaf_score: Real = Field(1.5, description="A leaf with a smaller score is weak.")
+    weak_leaf_heterogeneity: Annotated[Real, Field(ge=0, le=0.25)] = Field(
+        0.12, description="A weak leaf that is more heterogeneous than this is divided."
+    )
+    relabel_requires_pass: Switch = Field(
+        False, description="Move a label only to a child that passes its gates."
+    )
+    resolution: Annotated[Real, Field(gt=0)] = Field(
+        0.4, description="Resolution of Leiden within a cluster."
+    )
+    n_pcs: Annotated[Count, Field(ge=1)] = Field(
+        30, description="Principal components within a cluster."
+    )
+    n_neighbors: Annotated[Count, Field(ge=2)] = Field(
+        15, description="Neighbours of a cell within a cluster, itself included."
+    )
+    random_state: Annotated[Count, Field(ge=0, lt=2**32)] = Field(
+        1337, description="Seed of Leiden."
+    )
+    min_subcluster_cells: Annotated[Count, Field(ge=1)] = Field(
+        20, description="A smaller part joins the nearest of its siblings."
+    )
+    max_iterations: Annotated[Count, Field(ge=1)] = Field(3, description="Most iterations.")
+    score_plateau: Annotated[Real, Field(ge=0)] = Field(
+        0.05, description="An iteration that moves the mean score by less is the last."
+    )
+    min_kept_share: Fraction = Field(
+        0.8, description="Share of an override's cells that must still be together."
+    )

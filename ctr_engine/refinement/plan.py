@@ -1,0 +1,105 @@
+"""What is to be done to clusters: operations as data, in the order of their execution."""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ctr_engine.params import Params, Real
+from ctr_engine.tables import natural_key
+
+Source = Literal["auto", "manual"]
+Ids = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class _Operation(Params):
+    source: Source = Field(description="Who proposed it.")
+    reason: str | None = Field(None, description="Why, in words.")
+
+
+class Override(_Operation):
+    """Give a cluster a label that later iterations keep; ``path`` is null for a new label."""
+
+    op: Literal["override"] = "override"
+    cluster: str = Field(description="The cluster.")
+    label: str = Field(description="Its label.")
+    path: str | None = Field(description="Path of the label; null for one that the map lacks.")
+
+
+class Merge(_Operation):
+    """Make one cluster of several, under the lowest id; without ``label`` it is scored."""
+
+    op: Literal["merge"] = "merge"
+    clusters: Annotated[tuple[str, ...], Field(min_length=2)] = Field(description="The clusters.")
+    label: str | None = Field(None, description="Label of the merged cluster.")
+    path: str | None = Field(None, description="Path of the label.")
+
+
+class Subcluster(_Operation):
+    """Divide a cluster by its own cells."""
+
+    op: Literal["subcluster"] = "subcluster"
+    cluster: str = Field(description="The cluster.")
+    resolution: Annotated[Real, Field(gt=0)] = Field(description="Resolution of Leiden.")
+
+
+class Relabel(_Operation):
+    """Move the label of a cluster to another cell type of the map."""
+
+    op: Literal["relabel"] = "relabel"
+    cluster: str = Field(description="The cluster.")
+    label: str = Field(description="The cell type.")
+    path: str = Field(description="Its path.")
+
+
+Operation = Annotated[Override | Merge | Subcluster | Relabel, Field(discriminator="op")]
+ORDER = ("override", "merge", "subcluster", "relabel")
+"""Order in which operations are carried out; rescoring follows."""
+
+
+def clusters_of(operation: Override | Merge | Subcluster | Relabel) -> tuple[str, ...]:
+    """Clusters that an operation changes, in natural order."""
+    if isinstance(operation, Merge):
+        return tuple(sorted(operation.clusters, key=natural_key))
+    return (operation.cluster,)
+
+
+class Plan(Params):
+    """Operations in the order in which they are carried out, and the clusters that are in focus."""
+
+    operations: tuple[Operation, ...] = Field((), description="What is done.")
+    focus: tuple[str, ...] = Field(description="Clusters that may be changed.")
+
+    @property
+    def touched(self) -> set[str]:
+        """Clusters that any operation changes."""
+        return {cluster for op in self.operations for cluster in clusters_of(op)}
+
+    def counts(self) -> dict[str, int]:
+        """Number of operations of each kind."""
+        kinds: list[str] = [operation.op for operation in self.operations]
+        return {kind: kinds.count(kind) for kind in ORDER}
+
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Operations as flat rows of ``op, clusters, label, path, resolution, source``."""
+        return [
+            {
+                "op": operation.op,
+                "clusters": list(clusters_of(operation)),
+                "label": getattr(operation, "label", None),
+                "path": getattr(operation, "path", None),
+                "resolution": getattr(operation, "resolution", None),
+                "source": operation.source,
+            }
+            for operation in self.operations
+        ]
+
+
+def plan_of(
+    operations: Iterable[Override | Merge | Subcluster | Relabel], focus: Sequence[str]
+) -> Plan:
+    """Put operations into the order in which they are carried out: by kind, then by lowest id."""
+    ordered = sorted(
+        operations, key=lambda op: (ORDER.index(op.op), natural_key(clusters_of(op)[0]))
+    )
+    return Plan(operations=tuple(ordered), focus=tuple(sorted(focus, key=natural_key)))
