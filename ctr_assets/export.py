@@ -7,25 +7,17 @@ from typing import Any
 
 import dagster as dg
 
+from ctr_assets.consistency import require_current
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project
-from ctr_assets.resources import kept_marker_map
 from ctr_engine import ALGORITHM_VERSION
 from ctr_engine.analysis import used_parameters
-from ctr_engine.cli.folder import FolderWriter, clear, require_usable
-from ctr_engine.cli.run import versions
-from ctr_engine.errors import CtrError
-from ctr_engine.io.runs import COARSE_CLUSTERS
+from ctr_engine.io.folder import FolderWriter, clear, require_usable
+from ctr_engine.io.runs import COARSE_CLUSTERS, versions
 from ctr_engine.io.tables import read_parquet
 from ctr_engine.manifest import Manifest, MapRecord, SampleRecord
+from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.tables import STAGE_H_TABLES
-
-USED = {"marker_scores": "scoring", "cluster_annotations": "gating"}
-"""Assets that record the parameters that they were made with."""
-
-
-class NotExportedError(CtrError):
-    """The stored results of a partition do not belong together, or are not there."""
 
 
 def export_partition(
@@ -35,24 +27,13 @@ def export_partition(
 
     Raises
     ------
-    NotExportedError
-        If the partition was not annotated, or with other parameters than those in force.
+    StaleError
+        If the partition was not annotated, or from other inputs or parameters than are in force.
     OutputError
         If the folder cannot be used.
     """
     require_usable(folder)
-    events = {name: _newest(instance, name, partition) for name in ("stage_h_input", *USED)}
-    content_hash = str(events["marker_scores"]["marker_map_hash"].value)
-    marker_map = kept_marker_map(project, partition.tissue, content_hash)
-    params = project.params_for(partition)
-    used = used_parameters(params, marker_map)
-    for name, section in USED.items():
-        if events[name]["parameters"].value != used[section]:
-            msg = (
-                f"{partition.key} was annotated with other {section} parameters than ctr.yaml has "
-                f"now; run: ctr run {partition.key} --project {project.root}"
-            )
-            raise NotExportedError(msg)
+    events, marker_map = require_current(instance, project, partition)
     clear(folder)
     writer = FolderWriter(folder)
     writer.tables(_tables(project, partition))
@@ -60,10 +41,24 @@ def export_partition(
     stored = project.storage / "coarse_clusters" / f"{partition.key}.h5ad"
     if stored.is_file():
         writer.copy(stored, COARSE_CLUSTERS)
-    read = events["stage_h_input"]
-    manifest = Manifest(
+    manifest = _manifest(project, partition, events["stage_h_input"].metadata, marker_map, writer)
+    writer.finish(manifest)
+    return manifest
+
+
+def _manifest(
+    project: Project,
+    partition: Partition,
+    read: Mapping[str, dg.MetadataValue[Any]],
+    marker_map: MarkerMap,
+    writer: FolderWriter,
+) -> Manifest:
+    """Record of the folder; ``read`` are the metadata of ``stage_h_input``."""
+    params = project.params_for(partition)
+    place = str(project.marker_map_path(partition.tissue))
+    return Manifest(
         algorithm_version=ALGORITHM_VERSION,
-        parameters=used,
+        parameters=used_parameters(params, marker_map),
         given=params.model_dump(mode="json", exclude_unset=True),
         layer=str(read["layer"].value),
         n_cells=int(str(read["dagster/row_count"].value)),
@@ -75,30 +70,13 @@ def export_partition(
         sample=SampleRecord(
             path=str(project.sample_path(partition)), sha256=str(read["sample_sha256"].value)
         ),
-        marker_map=MapRecord(
-            path=str(project.marker_map_path(partition.tissue)), content_hash=content_hash
-        ),
+        marker_map=MapRecord(path=place, content_hash=marker_map.content_hash),
         cluster_key=None,
         warnings=tuple(_names(read, "warnings")),
         seconds=0.0,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         files=writer.hashes(),
     )
-    writer.finish(manifest)
-    return manifest
-
-
-def _newest(
-    instance: dg.DagsterInstance, name: str, partition: Partition
-) -> Mapping[str, dg.MetadataValue[Any]]:
-    """Metadata of the newest materialisation of an asset."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(name), asset_partitions=[partition.key])
-    records = instance.fetch_materializations(wanted, limit=1).records
-    event = records[0].asset_materialization if records else None
-    if event is None:
-        msg = f"{partition.key} was not annotated yet; run: ctr run {partition.key}"
-        raise NotExportedError(msg)
-    return event.metadata
 
 
 def _names(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> list[str]:

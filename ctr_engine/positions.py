@@ -37,11 +37,15 @@ def positions(adata: "AnnData") -> dict[Kind, Positions]:
 
 
 def _plane(values: object) -> Positions | None:
-    """First two columns as numbers; None when there are no two, or a cell has no place."""
+    """First two columns as numbers; None when there are no two, or no cell has a place."""
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         return None
-    if numbers.ndim != 2 or numbers.shape[1] < 2 or not np.isfinite(numbers[:, :2]).all():
+    if (
+        numbers.ndim != 2
+        or numbers.shape[1] < 2
+        or not np.isfinite(numbers[:, :2]).all(axis=1).any()
+    ):
         return None
     return numbers[:, :2]

@@ -7,9 +7,10 @@ import dagster as dg
 import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings
-from ctr_assets.assets.annotation import MAP_HASH, scored_map
+from ctr_assets.assets.annotation import MAP_HASH
 from ctr_assets.assets.inputs import sample_version
 from ctr_assets.assets.results import require_same_sample
+from ctr_assets.consistency import require_current
 from ctr_assets.io_managers import ArrayFile
 from ctr_assets.metadata import picture, step
 from ctr_assets.outputs import Basis, Output, materialized
@@ -58,7 +59,8 @@ def report(
     """One page with the figures, the review checklist and a card for each cluster."""
     with step("matplotlib, jinja2") as measured:
         folder, partition = project.open(), parse_key(context.partition_key)
-        params, marker_map = folder.params_for(partition), scored_map(context, folder)
+        params = folder.params_for(partition)
+        _, marker_map = require_current(context.instance, folder, partition)
         require_same_sample(context, sample_version(folder, partition))
         tables = {
             "cluster_statistics": cluster_statistics,

@@ -116,6 +116,8 @@ def annotate(
         "--generate-audit-cards": audit_cards or None,
         "--generate-review-checklist": review_checklist or None,
     }
+    if compute_umap:  # which needs a graph, also on existing clusters
+        flags = {"--resolution": resolution}
     _refuse_contradictions(annotation_only, clustering_only, cluster_key, flags, labels)
     source = one_input(sample, input_)
     if output_dir is None:

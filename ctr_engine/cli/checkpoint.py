@@ -6,7 +6,6 @@ until its results are whole, with a key of all that they depend on.
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from ctr_engine.manifest import Manifest
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.tables import Clusters
 
-FOLDER = ".checkpoint"
+FOLDER = ".ctr-checkpoint"
 _KEY, _CLUSTERS, _PCA = "key.json", "clusters.parquet", "pca.npy"
 _SLICES = ("expression", "clustering")
 
@@ -63,9 +62,12 @@ def save(folder: Path, key: str, known: KnownClusters, cell_ids: list[str]) -> N
 
 
 def discard(folder: Path) -> None:
-    """Forget the clusters that were kept."""
-    if (folder / FOLDER).is_dir():
-        shutil.rmtree(folder / FOLDER)
+    """Forget the clusters that were kept; files of somebody else stay."""
+    place = folder / FOLDER
+    for name in (_KEY, _CLUSTERS, _PCA):
+        (place / name).unlink(missing_ok=True)
+    if place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
 
 
 def of_finished(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ctr_engine.cli.console import counted
+from ctr_engine.cli.console import counted, show_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,14 +27,15 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say which labels changed between two runs, where the decision parted, and why."""
-    from ctr_engine.cli.folder import require_usable
     from ctr_engine.comparison.compare import compare as compared
+    from ctr_engine.io.folder import require_no_run
     from ctr_engine.io.runs import read_run
 
     folder = None if output_dir is None else output_dir.expanduser()
     if folder is not None:
-        require_usable(folder)
+        require_no_run(folder)
     result = compared(read_run(run_a.expanduser()), read_run(run_b.expanduser()))
+    show_warnings(result.warnings)
     if folder is not None:
         _write(folder, result)
     if as_json:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ctr_engine.profiles import AnalysisParams
-    from ctr_engine.reporting.explain import Candidate, Explanation, Step
+    from ctr_engine.reporting.explain import Candidate, Explanation, GateValue, Step
 
 _MOST_MARKERS = 6
 
@@ -64,8 +64,9 @@ def _show(found: "Explanation", cell: str | None, all_markers: bool) -> None:
     console.print(Text(found.reason[:1].upper() + found.reason[1:] + "."))
     for step in found.steps:
         _show_step(console, step)
+        best = step.candidates[0]
         for candidate in step.candidates:
-            if all_markers or candidate.label == step.winner or candidate.path == found.path:
+            if all_markers or candidate is best:
                 _show_markers(console, candidate, len(candidate.markers) if all_markers else None)
     if found.votes:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.votes.items())
@@ -79,29 +80,30 @@ def _show_step(console: "Console", step: "Step") -> None:
     where = "the roots" if step.parent_path is None else f"below {step.parent_path}"
     table = Table(title=Text(f"Step {step.step_idx + 1}: {where}"), title_justify="left")
     table.add_column("cell type", overflow="fold")
-    for name in ("score", "= enrichment", "+ positive", "+ DE", "- penalty", "coverage"):
+    for name in ("passed", "score", "= enrichment", "+ positive", "+ DE", "- penalty"):
         table.add_column(name, justify="right")
-    table.add_column("refused by", overflow="fold")
     for one in step.candidates:
-        parts = (one.mean_enrichment, one.mean_positive_fraction, one.de_component)
-        numbers = [_number(n) for n in (one.score, *parts, one.anti_penalty, one.coverage)]
+        parts = (one.score, one.mean_enrichment, one.mean_positive_fraction, one.de_component)
+        numbers = [_number(n) for n in (*parts, one.anti_penalty)]
         style = "bold" if one.selected else ("" if one.passed else "dim")
-        table.add_row(*map(Text, (one.label, *numbers, _refusal(one))), style=style)
+        passed = "yes" if one.passed else "no"
+        table.add_row(*map(Text, (one.label, passed, *numbers)), style=style)
     console.print(table)
+    for one in step.candidates:
+        through = f" (let in by {one.passed_through})" if one.passed_through else ""
+        gates = "; ".join(_gate(gate) for gate in one.gates)
+        console.print(Text(f"  {one.label}{through}: {gates}"))
     console.print(Text(_verdict(step)))
 
 
-def _refusal(one: "Candidate") -> str:
-    """Every gate that fails, with its value and threshold; the first is the reason."""
-    if one.passed:
-        return f"(let in by {one.passed_through})" if one.passed_through else ""
-    texts = []
-    for gate in one.gates:
-        if not gate.passed:
-            marker = f" of {gate.marker}" if gate.marker else ""
-            value = "absent" if gate.value is None else f"{gate.value:.3f}"
-            texts.append(f"{gate.gate}{marker} {value} against {gate.threshold:.3f}")
-    return "; ".join(texts)
+def _gate(gate: "GateValue") -> str:
+    """Gate with its value and threshold, and with what passes in its place."""
+    marker = f" of {gate.marker}" if gate.marker else ""
+    value = "absent" if gate.value is None else f"{gate.value:.3f}"
+    text = f"{gate.gate}{marker} {value} against {gate.threshold:.3f}"
+    if gate.alternative_value is not None and gate.alternative_threshold is not None:
+        text += f" or {gate.alternative_value:.3f} against {gate.alternative_threshold:.3f}"
+    return text if gate.passed else f"{text} FAILS"
 
 
 def _verdict(step: "Step") -> str:
@@ -144,7 +146,8 @@ def _show_changes(found: "Explanation", run: Path, given: "AnalysisParams") -> N
         return
     console.print("What would give another label, the smallest change first:")
     for change in found.changes:
-        text = f"  {change.threshold} {change.current:g} -> {change.needed:g}: {change.label}"
+        label = change.path or change.label
+        text = f"  {change.threshold} {change.current:g} -> {change.needed:g}: {label}"
         console.print(Text(text))
     command = _command(found, run, given)
     if command is None:
@@ -166,6 +169,8 @@ def _command(found: "Explanation", run: Path, given: "AnalysisParams") -> str | 
     parts = ["ctr", "annotate", str(run / "coarse_clusters.h5ad"), "--annotation-only"]
     if given.expression.model_fields_set & {"layer", "normalize"}:
         parts += ["--layer", "stage_h_input"]
+    if "technical_markers" in given.expression.model_fields_set:
+        parts += ["--technical-markers", ",".join(given.expression.technical_markers)]
     if "profile" in given.model_fields_set:
         parts += ["--profile", given.profile]
     if given.preset is not None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from ctr_engine.errors import CtrError, OutputError
+from ctr_engine.errors import OutputError
 
 
 class RunLog:
@@ -22,7 +22,8 @@ class RunLog:
         """Write a line, and see that it reaches the disk's cache before the next step."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         seconds = time.perf_counter() - self._started
-        self._file.write(f"{now} {seconds:9.3f} s  {text}\n")
+        one_line = " | ".join(text.splitlines())
+        self._file.write(f"{now} {seconds:9.3f} s  {one_line}\n")
         self._file.flush()
 
     def steps(self, progress: Callable[[str], None]) -> Callable[[str], None]:
@@ -59,7 +60,6 @@ def run_log(folder: Path | None, command: str) -> Iterator[RunLog | None]:
         log.line("arguments " + json.dumps(sys.argv[1:], ensure_ascii=False))
         try:
             yield log
-        except (CtrError, KeyboardInterrupt) as error:
-            log.line(f"ended with {type(error).__name__}: {error}")
-            raise
-        log.line("done")
+        finally:  # also after a defect of ours, whose trace goes on
+            failed = sys.exception()
+            log.line("done" if failed is None else f"ended with {type(failed).__name__}: {failed}")

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +20,23 @@ from ctr_engine.analysis import (
     used_parameters,
 )
 from ctr_engine.cli import checkpoint
-from ctr_engine.cli.folder import (
+from ctr_engine.errors import Fault, InputError, OutputError
+from ctr_engine.expression import ExpressionParams, ExpressionView, read_expression
+from ctr_engine.io.folder import (
     AUDIT_CARDS,
     REVIEW_CHECKLIST,
     FolderWriter,
     clear,
     require_usable,
 )
-from ctr_engine.errors import Fault, InputError
-from ctr_engine.expression import ExpressionParams, ExpressionView, read_expression
-from ctr_engine.io.runs import COARSE_CLUSTERS, MARKER_MAP, is_whole, read_manifest, read_run
+from ctr_engine.io.runs import (
+    COARSE_CLUSTERS,
+    MARKER_MAP,
+    is_whole,
+    read_manifest,
+    read_run,
+    versions,
+)
 from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of
 from ctr_engine.manifest import Manifest, MapRecord, SampleRecord
 from ctr_engine.markers.hierarchy import MarkerMap
@@ -44,9 +50,6 @@ from ctr_engine.reporting.report import Report, report_figures
 if TYPE_CHECKING:
     from anndata import AnnData
     from pandas import DataFrame
-
-DECIDING = ("anndata", "igraph", "numpy", "pandas", "scikit-learn", "scipy")
-"""Packages whose release can change a result; recorded with it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def run_stage_h(request: RunRequest, progress: Callable[[str], None]) -> RunResu
     progress("reading")
     marker_map = None if request.marker_map is None else read_marker_map(request.marker_map)
     sha256 = _sample_hash(request)
-    finished = read_manifest(request.output_dir) if request.resume else None
+    finished = _finished(request) if request.resume else None
     if finished is not None and _is_the_same(finished, request, marker_map, sha256):
         return _stored(request, finished)
     read = _read(request, marker_map, sha256)
@@ -135,6 +138,14 @@ def run_stage_h(request: RunRequest, progress: Callable[[str], None]) -> RunResu
     checkpoint.discard(request.output_dir)
     n_clusters = result.clusters["cluster_id"].nunique()
     return RunResult(result.tables, len(result.clusters), n_clusters, warnings, reused)
+
+
+def _finished(request: RunRequest) -> Manifest | None:
+    """Manifest of a finished run in the folder; one of another version of ours is none."""
+    try:
+        return read_manifest(request.output_dir)
+    except OutputError:
+        return None
 
 
 def _sample_hash(request: RunRequest) -> str:
@@ -217,7 +228,9 @@ def _is_the_same(
 ) -> bool:
     """Whether a finished run did just this, and all of its files are still there."""
     if marker_map is None and request.labels:
-        return False  # the map lies in the sample, which was not read yet
+        marker_map = _map_of_the_sample(manifest, request)
+        if marker_map is None:
+            return False
     return (
         manifest.algorithm_version == ALGORITHM_VERSION
         and manifest.sample.sha256 == sha256
@@ -227,6 +240,15 @@ def _is_the_same(
         and dict(manifest.versions) == versions()
         and is_whole(request.output_dir, manifest)
     )
+
+
+def _map_of_the_sample(manifest: Manifest, request: RunRequest) -> MarkerMap | None:
+    """Map of a run that took it from its sample; with the same sample it is the same map."""
+    kept = request.output_dir / MARKER_MAP
+    place = str(request.sample.resolve())
+    if manifest.marker_map is None or manifest.marker_map.path != place or not kept.is_file():
+        return None
+    return read_marker_map(kept)
 
 
 def _same_map(folder: Path, manifest: Manifest, marker_map: MarkerMap | None) -> bool:
@@ -315,11 +337,6 @@ def _write_pages(
     if report.params.review_checklist:
         progress("review checklist")
         writer.page(REVIEW_CHECKLIST, review_checklist(report))
-
-
-def versions() -> dict[str, str]:
-    """Releases of the packages that can change a result."""
-    return {name: version(name) for name in DECIDING}
 
 
 def _manifest(

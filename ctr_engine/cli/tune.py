@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ctr_engine.cli.console import step_progress
+from ctr_engine.cli.console import show_warnings, step_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ctr_engine.tuning.tune import Tuning
 
 _FORM = "NAME=FROM:TO:STEP or NAME=VALUE,VALUE; may be given often"
-_MOST_ROWS = 15
+_MOST_ROWS, _MOST_VALUES = 15, 60
 _FIGURES = ("tune_clusters", "tune_grid")
 
 
@@ -29,7 +29,7 @@ def tune(
     ] = None,
 ) -> None:
     """Decide again over a grid of parameters; the cells are not touched."""
-    from ctr_engine.cli.folder import require_usable
+    from ctr_engine.io.folder import require_no_run
     from ctr_engine.io.runs import read_run
     from ctr_engine.tuning.grid import parse_axis, settings_of
     from ctr_engine.tuning.summary import tuning_tables
@@ -40,7 +40,7 @@ def tune(
     n_settings = len(settings_of(axes))
     folder = None if output_dir is None else output_dir.expanduser()
     if folder is not None:
-        require_usable(folder)
+        require_no_run(folder)
     stored = read_run(run.expanduser())
     done = 0
     with step_progress(n_settings, "settings", counted=True) as progress:
@@ -52,6 +52,8 @@ def tune(
 
         result = tuned(stored, axes, advance)
     tables = tuning_tables(result)
+    what = "turns nothing on this map, so that no label depends on it."
+    show_warnings([f"{name} {what}" for name in result.idle])
     if folder is not None:
         _write(folder, result, tables)
     _show(result, tables, folder)
@@ -77,18 +79,39 @@ def _write(folder: Path, result: "Tuning", tables: "dict[str, DataFrame]") -> No
 
 
 def _figures(result: "Tuning", tables: "dict[str, DataFrame]") -> "dict[str, Figure]":
+    """Draw the heat maps; of an axis with very many values, some that are evenly spread."""
     import pandas as pd
 
     from ctr_engine.reporting.tuning_figures import changed_grid, share_kept
+    from ctr_engine.tuning.grid import names_of
 
-    figures = {"tune_clusters": share_kept(tables["tune_shares"], "Share that keeps its label")}
-    if len(result.axes) == 2:
-        first, second = result.axes
+    names = names_of(result.axes)
+    drawn = {n: _spread(axis.values) for n, axis in zip(names, result.axes, strict=True)}
+    shares = tables["tune_shares"]
+    texts = {name: {str(value) for value in values} for name, values in drawn.items()}
+    kept = [v in texts[n] for n, v in zip(shares["parameter"], shares["value"], strict=True)]
+    title = "Share that keeps its label"
+    if not all(kept):
+        title += f" (at most {_MOST_VALUES} values of each parameter)"
+    figures = {"tune_clusters": share_kept(shares[kept].reset_index(drop=True), title)}
+    if len(names) == 2:
+        x_name, y_name = names
         grid = pd.DataFrame(result.settings, columns=["x", "y"])
         grid["n_changed"] = tables["tune_settings"]["n_clusters_changed"]
+        grid = grid[grid["x"].isin(drawn[x_name]) & grid["y"].isin(drawn[y_name])]
+        used = None if None in result.current else (result.current[0], result.current[1])
         n_clusters = result.decider.n_clusters
-        figures["tune_grid"] = changed_grid(grid, first.name, second.name, n_clusters)
+        figures["tune_grid"] = changed_grid(
+            grid.reset_index(drop=True), x_name, y_name, n_clusters, used
+        )
     return figures
+
+
+def _spread(values: "tuple[Any, ...]") -> "list[Any]":
+    """Choose values that are evenly spread over all, the first and the last among them."""
+    n = min(len(values), _MOST_VALUES)
+    places = [round(i * (len(values) - 1) / max(n - 1, 1)) for i in range(n)]
+    return [values[place] for place in places]
 
 
 def _show(result: "Tuning", tables: "dict[str, DataFrame]", folder: Path | None) -> None:
@@ -131,8 +154,9 @@ def _show_clusters(clusters: "DataFrame") -> None:
         right = name in ("cells", "kept", "robustness")
         shown.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in clusters.head(_MOST_ROWS).to_dict("records"):
-        other = f"{row['other_label']} ({row['other_share']:.0%})"
-        texts = (row["cluster_id"], f"{row['n_cells']:,}", row["assigned_label"])
+        other = f"{row['other_path'] or row['other_label']} ({row['other_share']:.0%})"
+        label = row["assigned_path"] or row["assigned_label"]
+        texts = (row["cluster_id"], f"{row['n_cells']:,}", label)
         numbers = (f"{row['share_kept']:.0%}", other, f"{row['robustness']:.0%}")
         shown.add_row(*map(Text, texts + numbers))
     Console().print(shown)
@@ -149,5 +173,5 @@ def _show_labels(labels: "DataFrame") -> None:
     for row in labels.to_dict("records"):
         numbers = [f"{row[n]:,.0f}" for n in ("n_cells", "least_cells", "median_cells")]
         numbers += [f"{row['most_cells']:,}", f"{row['share_stable']:.0%}"]
-        shown.add_row(Text(row["label"]), *numbers)
+        shown.add_row(Text(row["path"] or row["label"]), *numbers)
     Console().print(shown)

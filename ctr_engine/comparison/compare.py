@@ -15,7 +15,7 @@ from ctr_engine.comparison.cells import (
     label_overlap,
     shared_cells,
 )
-from ctr_engine.comparison.differences import Difference, as_text, differences
+from ctr_engine.comparison.differences import Difference, as_text, differences, same_cells
 from ctr_engine.comparison.state import Labels
 from ctr_engine.comparison.steps import parting
 from ctr_engine.gating.near_misses import label_of
@@ -32,6 +32,7 @@ class Comparison:
     agreement: Agreement
     same_clusters: bool
     tables: dict[str, pd.DataFrame]
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_clusters_changed(self) -> int:
@@ -46,6 +47,7 @@ class Comparison:
             "run_b": self.run_b,
             "agreement": asdict(self.agreement),
             "same_clusters": self.same_clusters,
+            "warnings": list(self.warnings),
             **{name: _records(table) for name, table in shown.items()},
         }
 
@@ -63,16 +65,30 @@ def compare(a: StoredRun, b: StoredRun) -> Comparison:
     pairs = _pairs(cells, b)
     same = _same_clusters(a, b, cells)
     differ = differences(a, b, same_clusters=same)
-    attribution = Attribution(a, b, differ, Labels()) if same else None
-    changes = _cluster_changes(a, b, pairs, differ, attribution)
+    labels = Labels()
+    if same:
+        attribution = Attribution.forwards(a, differ, labels)
+    else:
+        attribution = Attribution.backwards(b, differ, labels)
+    changes = _cluster_changes(a, b, pairs, differ, attribution, same)
     tables = {
         "label_flow": label_flow(cells),
         "label_overlap": overlap,
         "cluster_changes": changes,
         "cell_changes": cell_changes(cells),
-        "differences": _differences(differ, attribution, changes),
+        "differences": _differences(differ, attribution, changes, same),
     }
-    return Comparison(a.name, b.name, agreement(a, b, cells, overlap), same, tables)
+    found = agreement(a, b, cells, overlap)
+    return Comparison(a.name, b.name, found, same, tables, _warnings(a, b))
+
+
+def _warnings(a: StoredRun, b: StoredRun) -> tuple[str, ...]:
+    """Say where cells may have been matched that have nothing but their name in common."""
+    if a.manifest.sample.sha256 == b.manifest.sample.sha256 or same_cells(a, b):
+        return ()
+    files = f"A: {a.manifest.sample.path}; B: {b.manifest.sample.path}"
+    what = "The runs read different samples or values; cells are matched by their names only."
+    return (f"{what} {files}",)
 
 
 def _same_clusters(a: StoredRun, b: StoredRun, cells: pd.DataFrame) -> bool:
@@ -97,7 +113,8 @@ def _cluster_changes(
     b: StoredRun,
     pairs: pd.DataFrame,
     differ: Sequence[Difference],
-    attribution: Attribution | None,
+    attribution: Attribution,
+    same: bool,
 ) -> pd.DataFrame:
     paths_a = a.tables["cluster_annotations"].set_index("cluster_id")["assigned_path"]
     steps = [dict(list(run.tables["decision_steps"].groupby("cluster_id"))) for run in (a, b)]
@@ -111,7 +128,11 @@ def _cluster_changes(
         where = None
         if changed:
             where = parting(steps[0][cluster_a], steps[1][cluster_b], (a.gap_of, b.gap_of))
-        cause = _cause(cluster_b, path_b, differ, attribution) if changed else None
+        cause = None
+        if changed and same:
+            cause = attribution.cause_of(cluster_b, path_b)
+        elif changed:
+            cause = _taken_back(cluster_b, path_a, differ, attribution)
         rows.append(
             {
                 "cluster_b": cluster_b,
@@ -133,35 +154,39 @@ def _cluster_changes(
     return from_rows(ClusterChanges, rows)
 
 
-def _cause(
-    cluster_id: str, path: str, differ: Sequence[Difference], attribution: Attribution | None
+def _taken_back(
+    cluster_id: str, path_a: str, differ: Sequence[Difference], attribution: Attribution
 ) -> Cause:
-    """Edits behind a change; where the clusters differ, everything that differs may be."""
-    if attribution is not None:
-        return attribution.cause_of(cluster_id, path)
-    return Cause(tuple(one.name for one in differ), "clusters")
+    """Edits without which the cluster of run B would have the label of run A; else the clusters."""
+    cause = attribution.cause_of(cluster_id, path_a)
+    if cause.how != "unknown":
+        return cause
+    return Cause(tuple(one.name for one in differ if one.undo is None), "clusters")
 
 
 def _differences(
-    differ: Sequence[Difference], attribution: Attribution | None, changes: pd.DataFrame
+    differ: Sequence[Difference], attribution: Attribution, changes: pd.DataFrame, same: bool
 ) -> pd.DataFrame:
     changed = changes[changes["changed"]].set_index("cluster_b")
-    wanted = {str(cluster): str(path) for cluster, path in changed["path_b"].items()}
-    alone: list[list[str] | None] = [None] * len(differ)
-    if attribution is not None:
-        alone = list(attribution.explained_alone(wanted))
-    rows = [
-        {
-            "name": one.name,
-            "kind": one.kind,
-            "value_a": as_text(one.value_a),
-            "value_b": as_text(one.value_b),
-            "set_in_b": one.set_in,
-            "n_clusters_alone": None if found is None else len(found),
-            "n_cells_alone": None if found is None else int(changed["n_cells"][found].sum()),
-        }
-        for one, found in zip(differ, alone, strict=True)
-    ]
+    side = changed["path_b" if same else "path_a"]
+    wanted = {str(cluster): str(path) for cluster, path in side.items()}
+    rows = []
+    for one in differ:
+        known = same or one.name in attribution.edits
+        alone = (
+            attribution.explained_alone(one.name, wanted) if one.name in attribution.edits else []
+        )
+        rows.append(
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "value_a": as_text(one.value_a),
+                "value_b": as_text(one.value_b),
+                "set_in_b": one.set_in,
+                "n_clusters_alone": len(alone) if known else None,
+                "n_cells_alone": int(changed["n_cells"][alone].sum()) if known else None,
+            }
+        )
     return from_rows(RunDifferences, rows)
 
 

@@ -59,7 +59,7 @@ def _same_clusters(a: StoredRun, b: StoredRun, inputs: Sequence[Difference]) -> 
     Where the values of the cells are the same, whatever file or layer they came from, only the
     parameters of the statistics can have changed what was measured.
     """
-    cells = _same_cells(a, b)
+    cells = same_cells(a, b)
     tables = ("reference_values", "cluster_statistics")
     moved = not all(a.tables[name].equals(b.tables[name]) for name in tables)
     behind, idle = [], []
@@ -105,7 +105,7 @@ def _values(a: StoredRun, b: StoredRun, parts: Sequence[Difference]) -> Differen
     )
 
 
-def _same_cells(a: StoredRun, b: StoredRun) -> bool:
+def same_cells(a: StoredRun, b: StoredRun) -> bool:
     """Whether every marker has the same distribution, whatever file or layer it came from."""
     columns = ["marker", "mean", "std", "n_cells", "tie_sum"]
     tables = [run.tables["reference_values"][columns] for run in (a, b)]

@@ -8,7 +8,6 @@ import pandas as pd
 
 from ctr_engine.gating.compete import ALONE
 from ctr_engine.keys import PATH_SEPARATOR
-from ctr_engine.markers.gating_params import EQUAL
 
 Rows = dict[str, Mapping[Any, Any]]
 Gap = Callable[[str], float]
@@ -60,10 +59,7 @@ def _end(rows: Rows) -> tuple[str, ...]:
     best = [path for path, row in rows.items() if not pd.isna(row["margin_to_runner_up"])]
     if not best or isinstance(rows[best[0]]["parent_path"], str):
         return ()
-    others = {p: row["child_score"] for p, row in rows.items() if row["child_passed_gate"]}
-    del others[best[0]]
-    most = max(others.values())
-    return (best[0], next(p for p, score in others.items() if score >= most - EQUAL))
+    return (best[0], str(rows[best[0]]["runner_up_path"]))
 
 
 def _words(before: Rows, after: Rows, gaps: tuple[Gap, Gap]) -> str:

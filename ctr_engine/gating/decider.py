@@ -89,6 +89,25 @@ class Decider:
         """Where each cluster ends as the thresholds stand."""
         return self._outcomes(self.values, self.limits)
 
+    def under_all(self, settings: Float64) -> Outcomes:
+        """Decide about every cluster under every setting; shape ``(n_settings, n_clusters)``.
+
+        Parameters
+        ----------
+        settings
+            Shape ``(n_settings, n_knobs)``.
+        """
+        n, step = self.n_clusters, max(1, _ROWS_AT_ONCE // self.n_clusters)
+        shape = (len(settings), n)
+        found = Outcomes(np.empty(shape, dtype=np.intp), np.empty(shape, dtype=np.intp))
+        for start in range(0, len(settings), step):
+            part = settings[start : start + step]
+            clusters = np.tile(np.arange(n, dtype=np.intp), len(part))
+            decided = self.under(clusters, np.repeat(part, n, axis=0))
+            found.place[start : start + step] = decided.place.reshape(-1, n)
+            found.stop[start : start + step] = decided.stop.reshape(-1, n)
+        return found
+
     def under(self, clusters: Rows, settings: Float64) -> Outcomes:
         """Decide about ``clusters[i]`` with the knobs set to ``settings[i]``.
 

@@ -143,6 +143,7 @@ def decision_steps(
                         "passed_through": _path(
                             resolved, int(results.passed_through[walk.cluster, row])
                         ),
+                        "runner_up_path": _runner_up(step, row, resolved),
                     }
                 )
     return from_rows(DecisionSteps, rows)
@@ -158,6 +159,12 @@ def _names(step: Competition, row: int, resolved: ResolvedMap) -> dict[str, Any]
         "child_path": child.path,
         "child_level": child.level,
     }
+
+
+def _runner_up(step: Competition, row: int, resolved: ResolvedMap) -> str | None:
+    if step.winner != row or step.runner_up is None:
+        return None
+    return resolved.nodes[step.runner_up].node.path
 
 
 def _path(resolved: ResolvedMap, row: int) -> str | None:

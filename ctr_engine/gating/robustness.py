@@ -20,13 +20,11 @@ def robustness(decider: Decider) -> npt.NDArray[np.float64]:
     -------
     Shape ``(n_clusters,)``, 0 to 1.
     """
-    current, n_clusters = decider.settings, decider.n_clusters
+    current = decider.settings
     random = np.random.default_rng(SEED)
     factors = random.uniform(1 - SPREAD, 1 + SPREAD, (N_SETTINGS, len(current)))
     low = np.array([knob.low for knob in decider.knobs])
     high = np.array([knob.high for knob in decider.knobs])
     settings = np.clip(current * factors, low, high)
-    clusters = np.tile(np.arange(n_clusters, dtype=np.intp), N_SETTINGS)
-    found = decider.under(clusters, np.repeat(settings, n_clusters, axis=0))
-    kept = found.place.reshape(N_SETTINGS, n_clusters) == decider.outcomes.place
+    kept = decider.under_all(settings).place == decider.outcomes.place
     return np.asarray(kept.mean(axis=0))

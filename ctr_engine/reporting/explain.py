@@ -198,7 +198,7 @@ def _step(
     order = sorted(candidates, key=_rank)
     best = rows[rows["margin_to_runner_up"].notna()].to_dict("records")
     winner = best[0] if best else None
-    passed = [c.label for c in order if c.passed and (not winner or c.path != winner["child_path"])]
+    second = None if winner is None else _text(winner["runner_up_path"])
     parent = rows["parent_path"].iloc[0]
     gap = None
     if winner is not None:
@@ -209,7 +209,7 @@ def _step(
         step_idx=index,
         parent_path=None if pd.isna(parent) else parent,
         winner=None if winner is None else winner["child_label"],
-        runner_up=passed[0] if passed else None,
+        runner_up=None if second is None else label_of(second),
         margin=margin if margin is not None and margin < ALONE else None,
         needed_gap=gap,
         ambiguous=winner is not None and not winner["selected"],

@@ -69,13 +69,11 @@ def _markers(path: str, evidence: pd.DataFrame | None) -> str:
 
 def _lead(path: str, steps: pd.DataFrame) -> str:
     """Lead at the step that chose this cell type, and over whom."""
-    chosen = steps[steps["child_path"] == path]
-    rivals = steps[(steps["step_idx"] == chosen["step_idx"].iloc[0]) & steps["child_passed_gate"]]
-    others = rivals[rivals["child_path"] != path].sort_values("child_score", ascending=False)
-    if others.empty:
+    chosen = steps[steps["child_path"] == path].iloc[0]
+    if pd.isna(chosen["runner_up_path"]):
         return "no other candidate passed"
-    lead = chosen["margin_to_runner_up"].iloc[0]
-    return f"leads {others['child_label'].iloc[0]} by {lead:.2f}"
+    runner_up = chosen["runner_up_path"].rpartition(PATH_SEPARATOR)[2]
+    return f"leads {runner_up} by {chosen['margin_to_runner_up']:.2f}"
 
 
 def _refused(steps: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ from ctr_engine.positions import Kind, Positions
 from ctr_engine.profiles import ReportParams
 from ctr_engine.reporting import label_figures, marker_figures
 from ctr_engine.reporting import report_figures as cluster_figures
+from ctr_engine.reporting.drawing import told_apart
 from ctr_engine.reporting.explain import Explanation, explain
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ class Report:
         return tuple(explain(self.tables, self.decider, cluster_id) for cluster_id in ids)
 
 
+def _names(cells: pd.DataFrame) -> pd.Series:
+    """Label of each cell, with its branch where two branches have the same label."""
+    kinds = cells.drop_duplicates("cell_type_auto_path")
+    labels = dict(zip(kinds["cell_type_auto_path"], kinds["cell_type_auto"], strict=True))
+    return cells["cell_type_auto_path"].map(told_apart(labels))
+
+
 def report_figures(
     tables: Mapping[str, pd.DataFrame], places: Mapping[Kind, Positions]
 ) -> dict[str, Callable[[], "Figure"]]:
@@ -68,7 +76,7 @@ def report_figures(
         "marker_coverage": partial(marker_figures.marker_coverage, tables["marker_scores"]),
         "dot_plot": partial(marker_figures.dot_plot, annotated, evidence, statistics),
     }
-    labels = tables["annotations"]["cell_type_auto"]
+    labels = _names(tables["annotations"])
     names: dict[Kind, str] = {"spatial": "spatial_labels", "UMAP": "umap_labels"}
     for kind, name in names.items():
         if kind in places:

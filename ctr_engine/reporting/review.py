@@ -93,4 +93,5 @@ def _markers(one: Explanation) -> list[Finding]:
 
 def sentence(change: Change) -> str:
     """Say a change of a threshold in words."""
-    return f"{change.threshold} at {change.needed:g} instead of {change.current:g}: {change.label}"
+    label = change.path or change.label
+    return f"{change.threshold} at {change.needed:g} instead of {change.current:g}: {label}"

@@ -137,19 +137,22 @@ def _labels(tuning: Tuning) -> pd.DataFrame:
 
 
 def _shares(tuning: Tuning) -> pd.DataFrame:
-    kept = tuning.kept
-    rows = []
-    for index, (axis, name) in enumerate(zip(tuning.axes, names_of(tuning.axes), strict=True)):
-        for value in axis.values:
-            with_it = [setting[index] == value for setting in tuning.settings]
-            shares = kept[with_it].mean(axis=0)
-            rows += [
+    kept, ids = tuning.kept.astype(np.float64), np.array(tuning.decider.cluster_ids, dtype=object)
+    parts = []
+    after = len(tuning.settings)
+    for axis, name in zip(tuning.axes, names_of(tuning.axes), strict=True):
+        n = len(axis.values)
+        after //= n  # settings are the product of the axes, the last one fastest
+        shares = kept.reshape(-1, n, after, len(ids)).mean(axis=(0, 2))
+        parts.append(
+            pd.DataFrame(
                 {
-                    "cluster_id": cluster_id,
+                    "cluster_id": np.tile(ids, n),
                     "parameter": name,
-                    "value": str(value),
-                    "share": float(share),
+                    "value": np.repeat([str(value) for value in axis.values], len(ids)),
+                    "share": shares.ravel(),
                 }
-                for cluster_id, share in zip(tuning.decider.cluster_ids, shares, strict=True)
-            ]
-    return from_rows(TuningShares, rows)
+            )
+        )
+    table = pd.concat(parts, ignore_index=True)
+    return frame(TuningShares, {name: table[name].to_numpy() for name in table.columns})

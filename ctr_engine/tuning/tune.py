@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ctr_engine.errors import ParameterError
 from ctr_engine.gating.compete import AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS
 from ctr_engine.gating.decider import Decider
 from ctr_engine.markers.gating_params import GatingParams
@@ -17,11 +18,14 @@ from ctr_engine.tuning.grid import (
     Axis,
     current_value,
     gating_layer,
+    names_of,
     scoring_with,
     settings_of,
 )
 
 Places = npt.NDArray[np.intp]
+_SWITCHES = ("gate_inheritance", "anti_agg")
+"""Gating parameters that are no threshold and may give another label all the same."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Tuning:
     """Labels of all clusters under all settings.
 
     ``places`` and ``ambiguous`` have shape ``(n_settings, n_clusters)``; a place tells labels
-    apart (:class:`~ctr_engine.gating.compete.Outcomes`). ``current`` has the values of the run.
+    apart (:class:`~ctr_engine.gating.compete.Outcomes`). ``current`` has the values of the run,
+    ``idle`` names the axes that turn nothing on this map.
     """
 
     axes: tuple[Axis, ...]
@@ -38,6 +43,7 @@ class Tuning:
     ambiguous: npt.NDArray[np.bool_]
     decider: Decider
     current: tuple[Any, ...]
+    idle: tuple[str, ...] = ()
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -68,27 +74,53 @@ def tune(
     places = np.empty((len(settings), n_clusters), dtype=np.intp)
     stops = np.empty((len(settings), n_clusters), dtype=np.intp)
     turned = [axis.section == "gating" and _is_knob(run.decider, axis.name) for axis in axes]
-    for axis in axes:
+    for axis, knob in zip(axes, turned, strict=True):
         if axis.section == "gating":
             for value in axis.values:  # every fault of the grid before the work
-                gating_layer([(axis.name, value)], run.gating)
+                _require_allowed(run, axis, value, knob)
     groups = [
         (_layers(run, [pair for pair, knob in _paired(axes, setting, turned) if not knob]), rows)
         for setting, rows in _groups(settings, turned)
     ]
+    lost = {axis for axis in axes if axis.section == "gating" and axis.name not in _SWITCHES}
     for (scoring, gating), rows in groups:
         decider = run.evidences.decider(run.resolved, scoring, gating)
+        lost = {axis for axis in lost if not _is_knob(decider, axis.name)}
         knobs = [axis.name for axis, knob in zip(axes, turned, strict=True) if knob]
         values = [[v for v, knob in zip(settings[r], turned, strict=True) if knob] for r in rows]
         places[rows], stops[rows] = _under(decider, knobs, values)
         progress(len(rows))
     ambiguous = np.isin(stops, (AMBIGUOUS_ROOT, AMBIGUOUS_SIBLINGS))
-    current = tuple(current_value(axis, run.scoring, run.gating) for axis in axes)
-    return Tuning(tuple(axes), settings, places, ambiguous, run.decider, current)
+    current = tuple(_current(run, axis) for axis in axes)
+    idle = tuple(name for name, axis in zip(names_of(axes), axes, strict=True) if axis in lost)
+    return Tuning(tuple(axes), settings, places, ambiguous, run.decider, current, idle)
 
 
 def _is_knob(decider: Decider, name: str) -> bool:
     return any(knob.name == name for knob in decider.knobs)
+
+
+def _require_allowed(run: StoredRun, axis: Axis, value: Any, knob: bool) -> None:
+    """Refuse a value out of its range; thresholds of single cell types stand in the map."""
+    if not axis.name.startswith("gating_overrides."):
+        gating_layer([(axis.name, value)], run.gating)
+        return
+    names = [one.name for one in run.decider.knobs if one.name.startswith("gating_overrides.")]
+    if not knob:
+        msg = f"--gating {axis.name}: the map has no such threshold; it has: {', '.join(names)}"
+        raise ParameterError(msg)
+    (found,) = [one for one in run.decider.knobs if one.name == axis.name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not found.low <= value <= found.high:
+        msg = f"--gating {axis.name}: {value!r} is not between {found.low:g} and {found.high:g}"
+        raise ParameterError(msg)
+
+
+def _current(run: StoredRun, axis: Axis) -> Any:
+    for knob in run.decider.knobs:
+        if axis.section == "gating" and knob.name == axis.name:
+            return knob.value
+    return current_value(axis, run.scoring, run.gating)
 
 
 def _groups(
@@ -138,7 +170,5 @@ def _under(
     for column, name in enumerate(names):
         if name in index:  # else another parameter of the setting has taken its place
             settings[:, index[name]] = [row[column] for row in values]
-    n = decider.n_clusters
-    clusters = np.tile(np.arange(n, dtype=np.intp), len(values))
-    found = decider.under(clusters, np.repeat(settings, n, axis=0))
-    return found.place.reshape(-1, n), found.stop.reshape(-1, n)
+    found = decider.under_all(settings)
+    return found.place, found.stop

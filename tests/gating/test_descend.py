@@ -306,6 +306,14 @@ def test_decision_steps_hold_the_parts_of_the_score():
     assert (step["child_level"], step["child_label"]) == (0, "R")
 
 
+def test_the_best_that_passed_names_the_one_that_it_leads():
+    content = {"R": {"markers": ["A"]}, "S": {"markers": ["B"]}, "T": {"markers": ["C"]}}
+    result = judged(content, evidence_of([1.0, 3.0, 2.0, 0], [0.5] * 4))
+    assert [result.step(path)["runner_up_path"] for path in "RST"] == [None, "T", None]
+    alone = judged({"R": {"markers": ["A"]}}, evidence_of([1.0, 0, 0, 0], [0.5] * 4))
+    assert alone.step("R")["runner_up_path"] is None
+
+
 def test_the_columns_of_the_reference_come_first():
     names = arrow_schema(DecisionSteps).names
     assert names[:13] == [

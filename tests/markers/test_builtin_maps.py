@@ -100,7 +100,7 @@ CELL_ONTOLOGY = {
     "CL:0008001": "hematopoietic precursor cell",
     "CL:0008019": "mesenchymal cell",
     "CL:0010003": "epithelial cell of alveolus of lung",
-    "CL:0020031": "CD8-positive exhausted alpha-beta T cell",
+    "CL:0011025": "exhausted T cell",
     "CL:1000143": "lung goblet cell",
     "CL:1000271": "lung multiciliated epithelial cell",
     "CL:1000413": "endothelial cell of artery",

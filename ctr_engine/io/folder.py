@@ -35,6 +35,7 @@ OUTPUTS = frozenset(
     + [f"{name}.csv" for name in TABLES]
     + [f"figures/{name}.png" for name in FIGURES]
 )
+UNFINISHED = ".ctr-unfinished"
 _RESOLUTION = 150
 
 
@@ -56,9 +57,26 @@ def require_usable(folder: Path) -> None:
     _earlier_files(folder)
 
 
+def require_no_run(folder: Path) -> None:
+    """Refuse a folder that holds the results of ``ctr annotate``, for results of other commands.
+
+    Raises
+    ------
+    OutputError
+        If it has a manifest.
+    """
+    require_usable(folder)
+    if (folder / MANIFEST).exists():
+        msg = f"{folder} holds the results of a run; name another folder with --output-dir"
+        raise OutputError(msg)
+
+
 def clear(folder: Path) -> None:
     """Remove what an earlier run of ours wrote, the manifest first; other files stay."""
     names = _earlier_files(folder)
+    if (folder / UNFINISHED).exists():  # a run of ours stopped while it wrote
+        names = [*names, *OUTPUTS]
+    write_text(folder / UNFINISHED, "A run of ctr writes here, or was stopped while it did.\n")
     (folder / MANIFEST).unlink(missing_ok=True)
     for name in names:
         if name in OUTPUTS:
@@ -121,6 +139,7 @@ class FolderWriter:
         """Write the manifest, after which the folder counts as whole."""
         content = manifest.model_dump(mode="json")
         write_text(self.folder / MANIFEST, json.dumps(content, indent=2, sort_keys=True) + "\n")
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         self._names.append(name)

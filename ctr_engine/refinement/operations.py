@@ -1,0 +1,138 @@
+"""Operations on a partition: a partition in, a partition out; nothing is changed in place."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ctr_engine.clustering.pipeline import ClusteringParams, cluster_cells, number_by_size
+from ctr_engine.expression import MIN_MARKERS, MIN_STD, ExpressionView, column_std
+from ctr_engine.markers.panel import Panel
+from ctr_engine.refinement.focus import CHILD_SEPARATOR
+from ctr_engine.refinement.params import RefinementParams
+from ctr_engine.refinement.partition import Held, Partition
+from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster, clusters_of
+
+Rows = npt.NDArray[np.intp]
+_FEWEST_CELLS = 3
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an operation made: the partition, and the ids of the clusters that are new or changed.
+
+    ``new_clusters`` is empty for a subclustering that found no parts.
+    """
+
+    partition: Partition
+    new_clusters: tuple[str, ...]
+
+
+def override(partition: Partition, operation: Override) -> Applied:
+    """Give a cluster a label that later iterations keep."""
+    held = Held(operation.label, operation.path, "override")
+    return Applied(partition.with_label(operation.cluster, held), (operation.cluster,))
+
+
+def relabel(partition: Partition, operation: Relabel) -> Applied:
+    """Move the label of a cluster to another cell type of the map; the cluster stays."""
+    held = Held(operation.label, operation.path, "relabel")
+    return Applied(partition.with_label(operation.cluster, held), (operation.cluster,))
+
+
+def merge(partition: Partition, operation: Merge) -> Applied:
+    """Make one cluster of several, under the lowest id in natural order.
+
+    Labels that they held are gone: the merged cluster holds that of the operation, or is scored.
+    """
+    lowest, *others = clusters_of(operation)
+    rows = np.concatenate([partition.cells_of(name) for name in (lowest, *others)])
+    merged = partition.moved(rows, lowest)
+    held = {name: label for name, label in merged.held.items() if name != lowest}
+    if operation.label is not None:
+        held[lowest] = Held(operation.label, operation.path, "merge")
+    return Applied(Partition(merged.cell_ids, merged.clusters, held), (lowest,))
+
+
+def subcluster(
+    partition: Partition,
+    operation: Subcluster,
+    view: ExpressionView,
+    params: RefinementParams,
+    *,
+    n_jobs: int = 1,
+) -> Applied:
+    """Divide a cluster by its own cells; where fewer than two parts are found nothing changes.
+
+    Parts are numbered from 0, the largest first: ``3:0``, ``3:1``.
+    """
+    rows = partition.cells_of(operation.cluster)
+    parts = _parts(part_of(view, rows), operation.resolution, params, n_jobs)
+    if parts is None:
+        return Applied(partition, ())
+    names = np.array(
+        [f"{operation.cluster}{CHILD_SEPARATOR}{part}" for part in parts.tolist()], dtype=object
+    )
+    divided = partition.moved(rows, names)
+    children = tuple(name for name in divided.ids if name in set(names.tolist()))
+    return Applied(divided, children)
+
+
+def part_of(view: ExpressionView, rows: Rows) -> ExpressionView:
+    """Values of some cells; markers that do not vary among them are left out."""
+    values = view.values[rows]
+    values = values.tocsc() if view.is_sparse else values
+    kept = np.flatnonzero(column_std(values) >= MIN_STD)
+    return ExpressionView(
+        values=values[:, kept],
+        cell_ids=view.cell_ids[rows],
+        panel=Panel(tuple(view.panel.markers[j] for j in kept)),
+        layer=view.layer,
+        technical=view.technical.iloc[rows],
+    )
+
+
+def _parts(
+    view: ExpressionView, resolution: float, params: RefinementParams, n_jobs: int
+) -> npt.NDArray[np.str_] | None:
+    """Part of each cell, numbered by size; None where the cells do not come apart."""
+    if view.n_cells < _FEWEST_CELLS or view.n_markers < MIN_MARKERS:
+        return None
+    clustering = ClusteringParams(
+        n_pcs=params.n_pcs,
+        n_neighbors=params.n_neighbors,
+        resolution=resolution,
+        random_state=params.random_state,
+    )
+    found, coordinates, _ = cluster_cells(view, clustering, n_jobs=n_jobs)
+    joined = join_small(found, coordinates, params.min_subcluster_cells)
+    return None if len(np.unique(joined)) < 2 else number_by_size(joined)
+
+
+def join_small(
+    parts: npt.NDArray[np.str_], coordinates: npt.NDArray[np.float32], least: int
+) -> npt.NDArray[np.str_]:
+    """Let each part of fewer than ``least`` cells join its nearest sibling, the smallest first.
+
+    Parameters
+    ----------
+    parts
+        Part of each cell, as text; numbers, ``"0"`` the largest.
+    coordinates
+        Principal components, shape ``(n_cells, n_pcs)``; parts are as near as their centroids.
+    """
+    joined = parts.copy()
+    while True:
+        names, sizes = np.unique(joined, return_counts=True)
+        order = sorted(zip(sizes.tolist(), (-int(name) for name in names), strict=True))
+        size, negative = order[0]
+        if size >= least or len(names) < 2:
+            return joined
+        smallest = str(-negative)
+        others = sorted((name for name in names if name != smallest), key=int)
+        home = coordinates[joined == smallest].mean(axis=0, dtype=np.float64)
+        away = [
+            np.linalg.norm(coordinates[joined == name].mean(axis=0, dtype=np.float64) - home)
+            for name in others
+        ]
+        joined[joined == smallest] = others[int(np.argmin(away))]

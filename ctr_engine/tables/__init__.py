@@ -1,0 +1,54 @@
+"""One declared schema for each table that leaves the engine; checked when written and when read."""
+
+from ctr_engine.tables.base import (
+    GATES,
+    STOP_REASONS,
+    arrow_schema,
+    checked,
+    col,
+    column_names,
+    frame,
+    from_rows,
+    names,
+    natural_key,
+)
+from ctr_engine.tables.comparison import (
+    COMPARISON_TABLES,
+    CellChanges,
+    ClusterChanges,
+    LabelFlow,
+    LabelOverlap,
+    RunDifferences,
+)
+from ctr_engine.tables.refinement import DiagnosticReport
+from ctr_engine.tables.stage_h import (
+    STAGE_H_TABLES,
+    Annotations,
+    ClusterAnnotations,
+    Clusters,
+    ClusterStatistics,
+    DecisionSteps,
+    DELookup,
+    GatingDetails,
+    MarkerEvidence,
+    MarkerScores,
+    NearMissReport,
+    Preflight,
+    ReferenceValues,
+)
+from ctr_engine.tables.tuning import (
+    TUNING_TABLES,
+    TuningClusters,
+    TuningLabels,
+    TuningSettings,
+    TuningShares,
+)
+
+__all__ = [
+    "COMPARISON_TABLES", "GATES", "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES", "Annotations",
+    "CellChanges", "ClusterAnnotations", "ClusterChanges", "ClusterStatistics", "Clusters",
+    "DELookup", "DecisionSteps", "DiagnosticReport", "GatingDetails", "LabelFlow", "LabelOverlap",
+    "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
+    "RunDifferences", "TuningClusters", "TuningLabels", "TuningSettings", "TuningShares",
+    "arrow_schema", "checked", "col", "column_names", "frame", "from_rows", "names", "natural_key",
+]  # fmt: skip

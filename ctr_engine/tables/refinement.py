@@ -1,0 +1,39 @@
+"""Tables of refinement."""
+
+from ctr_engine.tables.base import Table, col
+
+
+class DiagnosticReport(Table):
+    """Per cluster: what refinement would do, by which criterion, or why not."""
+
+    cluster_id: str = col("Cluster.", unique=True)
+    current_label: str = col("Its label.")
+    recommendation: str = col("What to do.", isin=("SUBCLUSTER", "RELABEL", "SKIP"))
+    criterion: str = col(
+        "First criterion that holds; null when none does.",
+        nullable=True,
+        isin=(
+            "low_confidence",
+            "ambiguous_root",
+            "heterogeneous_parent",
+            "homogeneous_parent",
+            "mixed_population",
+            "weak_leaf",
+        ),
+    )
+    reason: str = col(
+        "Why nothing is done although a criterion holds.",
+        nullable=True,
+        isin=("out_of_focus", "manual", "too_small", "converged", "child_fails_gates"),
+    )
+    target_label: str = col("Cell type that RELABEL gives.", nullable=True)
+    best_child: str = col("Best child that no coverage or anti-marker refuses.", nullable=True)
+    child_score: float = col("Its score.", nullable=True)
+    second_child: str = col("Second such child.", nullable=True)
+    second_child_score: float = col("Its score.", nullable=True)
+    heterogeneity: float = col(
+        "Mean of p (1 - p) over the markers of a leaf.", nullable=True, ge=0, le=0.25
+    )
+    n_cells: int = col("Cells of the cluster.", ge=1)
+    priority: float = col("n_cells * (score_threshold - score); null for SKIP.", nullable=True)
+    target_path: str = col("Path of the target.", nullable=True)
