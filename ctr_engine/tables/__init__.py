@@ -20,7 +20,7 @@ from ctr_engine.tables.comparison import (
     LabelOverlap,
     RunDifferences,
 )
-from ctr_engine.tables.refinement import DiagnosticReport
+from ctr_engine.tables.refinement import DiagnosticReport, RefinementLog
 from ctr_engine.tables.stage_h import (
     STAGE_H_TABLES,
     Annotations,
@@ -45,10 +45,11 @@ from ctr_engine.tables.tuning import (
 )
 
 __all__ = [
-    "COMPARISON_TABLES", "GATES", "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES", "Annotations",
-    "CellChanges", "ClusterAnnotations", "ClusterChanges", "ClusterStatistics", "Clusters",
-    "DELookup", "DecisionSteps", "DiagnosticReport", "GatingDetails", "LabelFlow", "LabelOverlap",
-    "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
-    "RunDifferences", "TuningClusters", "TuningLabels", "TuningSettings", "TuningShares",
-    "arrow_schema", "checked", "col", "column_names", "frame", "from_rows", "names", "natural_key",
+    "COMPARISON_TABLES", "GATES", "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES",
+    "Annotations", "CellChanges", "ClusterAnnotations", "ClusterChanges", "ClusterStatistics",
+    "Clusters", "DELookup", "DecisionSteps", "DiagnosticReport", "GatingDetails", "LabelFlow",
+    "LabelOverlap", "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight",
+    "ReferenceValues", "RefinementLog", "RunDifferences", "TuningClusters", "TuningLabels",
+    "TuningSettings", "TuningShares", "arrow_schema", "checked", "col", "column_names", "frame",
+    "from_rows", "names", "natural_key",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Tables of refinement."""
 
-from ctr_engine.tables.base import Table, col
+from ctr_engine.tables.base import Table, col, names
 
 
 class DiagnosticReport(Table):
@@ -37,3 +37,19 @@ class DiagnosticReport(Table):
     n_cells: int = col("Cells of the cluster.", ge=1)
     priority: float = col("n_cells * (score_threshold - score); null for SKIP.", nullable=True)
     target_path: str = col("Path of the target.", nullable=True)
+
+
+class RefinementLog(Table):
+    """Per operation of an iteration: what it touched, what it made, and the labels around it."""
+
+    op: str = col("Operation.", isin=("override", "merge", "subcluster", "relabel"))
+    source: str = col("Who proposed it.", isin=("auto", "manual"))
+    reason: str = col("Why.", nullable=True)
+    clusters: object = names("Clusters that it was applied to.")
+    new_clusters: object = names("Clusters that it made or changed; none where it found no parts.")
+    n_cells: int = col("Cells that it touched.", ge=1)
+    labels_before: object = names("Labels of the clusters before.")
+    labels_after: object = names("Labels of what it made.")
+    score_before: float = col("Mean score before, weighted by cells; null counts 0.", nullable=True)
+    score_after: float = col("Mean score after, weighted by cells; null counts 0.", nullable=True)
+    outcome: str = col("Whether anything changed.", isin=("done", "unsplittable"))

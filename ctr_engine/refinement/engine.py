@@ -1,0 +1,228 @@
+"""One iteration: a plan is carried out and what it made is scored; nothing else is touched."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ctr_engine.analysis import Annotation, annotate
+from ctr_engine.errors import ParameterError
+from ctr_engine.expression import ExpressionView
+from ctr_engine.gating.decider import Decider
+from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.profiles import AnalysisParams
+from ctr_engine.refinement.operations import Applied, merge, override, relabel, subcluster
+from ctr_engine.refinement.params import RefinementParams
+from ctr_engine.refinement.partition import Held, Partition
+from ctr_engine.refinement.plan import Merge, Override, Plan, Relabel, Subcluster, clusters_of
+from ctr_engine.refinement.state import ClusterState
+from ctr_engine.tables import RefinementLog, from_rows
+
+Float64 = npt.NDArray[np.float64]
+
+_OF_SUBCLUSTERING = (
+    "resolution",
+    "n_pcs",
+    "n_neighbors",
+    "random_state",
+    "min_subcluster_cells",
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What stays the same over all iterations."""
+
+    view: ExpressionView
+    marker_map: MarkerMap
+    params: AnalysisParams
+    refinement: RefinementParams
+    n_jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A partition with the scores of its clusters, and the state of each.
+
+    ``unsplittable`` has, by cluster, the hash of the cells and parameters with which an iteration
+    found that it does not come apart.
+    """
+
+    partition: Partition
+    annotation: Annotation
+    states: tuple[ClusterState, ...]
+    unsplittable: Mapping[str, str]
+
+    @property
+    def decider(self) -> Decider:
+        """Everything that decides about these clusters.
+
+        Raises
+        ------
+        ParameterError
+            If the clusters were not scored against a marker map.
+        """
+        if self.annotation.decider is None:
+            msg = "the clusters were not scored against a marker map"
+            raise ParameterError(msg)
+        return self.annotation.decider
+
+    @property
+    def positive_fraction(self) -> Float64:
+        """Positive fractions, shape ``(n_clusters, n_markers)``."""
+        table = self.annotation.tables["cluster_statistics"]
+        return table["positive_fraction"].to_numpy(np.float64).reshape(len(self.states), -1)
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration made: the scored partition after it, its plan and its log."""
+
+    plan: Plan
+    after: Scored
+    log: pd.DataFrame
+
+
+def score_partition(
+    sample: Sample, partition: Partition, unsplittable: Mapping[str, str]
+) -> Scored:
+    """Score every cluster against the reference values of the whole partition.
+
+    A label that an override, a relabelling or a merge gave stays; its score is that of its node.
+    """
+    result = annotate(
+        sample.view,
+        sample.marker_map,
+        sample.params,
+        clusters=partition.clusters.tolist(),
+        n_jobs=sample.n_jobs,
+    )
+    known = {
+        cluster: digest
+        for cluster, digest in unsplittable.items()
+        if cluster in partition.ids and digest == digest_of(sample, partition, cluster)
+    }
+    rows = result.tables["cluster_annotations"].to_dict("records")
+    states = tuple(_state(index, row, partition, result, known) for index, row in enumerate(rows))
+    return Scored(partition, result, states, known)
+
+
+def _state(
+    index: int,
+    row: Mapping[Any, Any],
+    partition: Partition,
+    result: Annotation,
+    unsplittable: Mapping[str, str],
+) -> ClusterState:
+    cluster, score = row["cluster_id"], row["assigned_score"]
+    state = ClusterState(
+        cluster_id=cluster,
+        n_cells=int(row["n_cells"]),
+        label=row["assigned_label"],
+        path=row["assigned_path"],
+        score=None if np.isnan(score) else float(score),
+        stop_reason=row["stop_reason"],
+        unsplittable=cluster in unsplittable,
+    )
+    if cluster not in partition.held:
+        return state
+    held = partition.held[cluster]
+    return replace(
+        state,
+        label=held.label,
+        path=held.path or "",
+        score=_score_of(index, held, result),
+        held=True,
+        overridden=held.by == "override",
+    )
+
+
+def _score_of(index: int, held: Held, result: Annotation) -> float | None:
+    """Score of the cell type that a cluster holds; None for one that the map does not have."""
+    decider = result.decider
+    if decider is None or held.path not in decider.resolved.marker_map.row_of:
+        return None
+    score = decider.values.score[index, decider.resolved.marker_map.row_of[held.path or ""]]
+    return None if np.isnan(score) else float(score)
+
+
+def digest_of(sample: Sample, partition: Partition, cluster: str) -> str:
+    """Hash of the cells of a cluster and of the parameters that divide it."""
+    cells = sorted(partition.cell_ids[partition.cells_of(cluster)].tolist())
+    params = sample.refinement.model_dump(mode="json", include=set(_OF_SUBCLUSTERING))
+    text = json.dumps([cells, params], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def execute(sample: Sample, before: Scored, plan: Plan) -> Iteration:
+    """Carry a plan out: override, merge, subcluster, relabel, then score what is new.
+
+    Raises
+    ------
+    CellMismatchError
+        If a cluster of the plan does not exist; nothing is changed then.
+    """
+    partition, unsplittable = before.partition, dict(before.unsplittable)
+    made: list[tuple[str, ...]] = []
+    for operation in plan.operations:
+        applied = _apply(sample, partition, operation)
+        partition = applied.partition
+        made.append(applied.new_clusters)
+        if not applied.new_clusters:
+            (cluster,) = clusters_of(operation)
+            unsplittable[cluster] = digest_of(sample, partition, cluster)
+    after = score_partition(sample, partition, unsplittable)
+    return Iteration(plan, after, _log(before, after, plan, made))
+
+
+def _apply(
+    sample: Sample, partition: Partition, operation: Override | Merge | Subcluster | Relabel
+) -> Applied:
+    if isinstance(operation, Override):
+        return override(partition, operation)
+    if isinstance(operation, Merge):
+        return merge(partition, operation)
+    if isinstance(operation, Relabel):
+        return relabel(partition, operation)
+    return subcluster(partition, operation, sample.view, sample.refinement, n_jobs=sample.n_jobs)
+
+
+def _log(
+    before: Scored, after: Scored, plan: Plan, made: Sequence[tuple[str, ...]]
+) -> pd.DataFrame:
+    """One row per operation: labels and scores before and after."""
+    old = {state.cluster_id: state for state in before.states}
+    new = {state.cluster_id: state for state in after.states}
+    rows = []
+    for operation, children in zip(plan.operations, made, strict=True):
+        touched = clusters_of(operation)
+        results = [new[name] for name in (children or touched) if name in new]
+        rows.append(
+            {
+                "op": operation.op,
+                "source": operation.source,
+                "reason": operation.reason,
+                "clusters": list(touched),
+                "new_clusters": list(children),
+                "n_cells": sum(old[name].n_cells for name in touched),
+                "labels_before": [old[name].label for name in touched],
+                "labels_after": [state.label for state in results],
+                "score_before": _mean_score([old[name] for name in touched]),
+                "score_after": _mean_score(results),
+                "outcome": "done" if children else "unsplittable",
+            }
+        )
+    return from_rows(RefinementLog, rows)
+
+
+def _mean_score(states: Sequence[ClusterState]) -> float | None:
+    """Mean score of clusters, weighted by their cells; a null score counts 0."""
+    cells = sum(state.n_cells for state in states)
+    if not cells:
+        return None
+    return sum((state.score or 0.0) * state.n_cells for state in states) / cells
