@@ -10,6 +10,10 @@ CELL_TYPE_ROOT: Final = "cell_type_auto_root"
 CELL_TYPE_CONFIDENCE: Final = "cell_type_auto_conf"
 CELL_TYPE_PATH: Final = "cell_type_auto_path"
 
+CLUSTER_LVL1: Final = "cluster_lvl1"
+REFINEMENT_ACTION: Final = "refinement_action"
+REFINEMENT_ITERATION: Final = "refinement_iteration"
+
 PCA: Final = "X_pca"
 UMAP: Final = "X_umap"
 SPATIAL: Final = "spatial"
@@ -17,6 +21,7 @@ SPATIAL: Final = "spatial"
 UNS_PARAMS: Final = "stage_h_params"
 UNS_GATING_PARAMS: Final = "stage_h_gating_params"
 UNS_MARKER_MAP: Final = "stage_h_marker_map"
+UNS_ITERATION: Final = "stage_refine_iteration_"
 
 LAYER_PRIORITY: Final = ("batchcorr", "aligned")
 """Layers that ``auto`` takes when they exist, best first; then ``X``."""
