@@ -10,6 +10,7 @@ from ctr_engine.cli.compare import compare
 from ctr_engine.cli.console import FriendlyGroup
 from ctr_engine.cli.explain import explain
 from ctr_engine.cli.export_markers import export_markers
+from ctr_engine.cli.refine import refine
 from ctr_engine.cli.schema import schema
 from ctr_engine.cli.simulate import simulate
 from ctr_engine.cli.tune import tune
@@ -45,6 +46,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command("annotate")(annotate)
     app.command("check-map")(check_map)
+    app.command("refine")(refine)
     app.command("explain")(explain)
     app.command("compare")(compare)
     app.command("tune")(tune)

@@ -37,7 +37,7 @@ def iterate(sample: Sample, start: Scored, propose: Propose, first: int = 1) -> 
     """
     before, number = start, first
     while True:
-        iteration = execute(sample, before, propose(before))
+        iteration = execute(sample, before, propose(before), number)
         stop = stop_of(sample, before, iteration, number)
         yield Round(number, iteration, stop)
         if stop is not None:

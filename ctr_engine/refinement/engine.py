@@ -159,8 +159,13 @@ def digest_of(sample: Sample, partition: Partition, cluster: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def execute(sample: Sample, before: Scored, plan: Plan) -> Iteration:
+def execute(sample: Sample, before: Scored, plan: Plan, number: int = 1) -> Iteration:
     """Carry a plan out: override, merge, subcluster, relabel, then score what is new.
+
+    Parameters
+    ----------
+    number
+        Number of the iteration, for its log.
 
     Raises
     ------
@@ -177,7 +182,7 @@ def execute(sample: Sample, before: Scored, plan: Plan) -> Iteration:
             (cluster,) = clusters_of(operation)
             unsplittable[cluster] = digest_of(sample, partition, cluster)
     after = score_partition(sample, partition, unsplittable)
-    return Iteration(plan, after, _log(before, after, plan, made))
+    return Iteration(plan, after, _log(before, after, plan, made, number))
 
 
 def _apply(
@@ -193,7 +198,7 @@ def _apply(
 
 
 def _log(
-    before: Scored, after: Scored, plan: Plan, made: Sequence[tuple[str, ...]]
+    before: Scored, after: Scored, plan: Plan, made: Sequence[tuple[str, ...]], number: int
 ) -> pd.DataFrame:
     """One row per operation: labels and scores before and after."""
     old = {state.cluster_id: state for state in before.states}
@@ -204,6 +209,7 @@ def _log(
         results = [new[name] for name in (children or touched) if name in new]
         rows.append(
             {
+                "iteration": number,
                 "op": operation.op,
                 "source": operation.source,
                 "reason": operation.reason,

@@ -1,6 +1,6 @@
 """Parameters of refinement."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -54,3 +54,29 @@ class RefinementParams(Params):
     min_kept_share: Fraction = Field(
         0.8, description="Share of an override's cells that must still be together."
     )
+
+
+RefinementPresetName = Literal["conservative", "aggressive"]
+REFINEMENT_PROFILES: dict[str, RefinementParams] = {
+    "reference": RefinementParams(),
+    "adaptive": RefinementParams(min_cells=100, relabel_requires_pass=True),
+}
+"""Base by the profile of the annotation."""
+REFINEMENT_PRESETS: dict[str, RefinementParams] = {
+    "conservative": RefinementParams(
+        score_threshold=1.5, min_cells=1000, heterogeneity_gap=0.4, max_iterations=2
+    ),
+    "aggressive": RefinementParams(
+        score_threshold=0.7, min_cells=300, heterogeneity_gap=0.2, max_iterations=5
+    ),
+}
+"""Combinations that a user asks for by name."""
+
+
+def refinement_params(
+    profile: str, preset: RefinementPresetName | None, given: RefinementParams
+) -> RefinementParams:
+    """Parameters of a refinement: those of the profile, then the preset, then what was given."""
+    layers = [REFINEMENT_PROFILES[profile]]
+    layers += [] if preset is None else [REFINEMENT_PRESETS[preset]]
+    return RefinementParams().over(*layers, given)

@@ -101,6 +101,17 @@ def open_sample(
     return Opened(sample, score_partition(sample, partition, known), records)
 
 
+def profile_of(adata: "AnnData", source: str) -> str:
+    """Profile that a sample was annotated with.
+
+    Raises
+    ------
+    InputError
+        If it was not annotated by us.
+    """
+    return _annotated_with(adata, source)[0].profile
+
+
 def _annotated_with(adata: "AnnData", source: str) -> tuple[AnalysisParams, MarkerMap]:
     """Parameters and marker map of the annotation, on the values that it stored."""
     needed = {

@@ -42,6 +42,7 @@ class DiagnosticReport(Table):
 class RefinementLog(Table):
     """Per operation of an iteration: what it touched, what it made, and the labels around it."""
 
+    iteration: int = col("Number of the iteration, from 1.", ge=1)
     op: str = col("Operation.", isin=("override", "merge", "subcluster", "relabel"))
     source: str = col("Who proposed it.", isin=("auto", "manual"))
     reason: str = col("Why.", nullable=True)

@@ -1,0 +1,169 @@
+"""``ctr refine``: what refinement would do to a sample, and, when asked to, doing it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ctr_engine.cli.console import show_warnings, step_progress
+from ctr_engine.cli.options import one_input, read_document, read_setting, validated
+from ctr_engine.cores import available_cores
+from ctr_engine.errors import ParameterError
+
+if TYPE_CHECKING:
+    from ctr_engine.cli.refine_run import RefineRequest, RefineResult
+    from ctr_engine.refinement.params import RefinementParams
+
+_MOST_ROWS = 40
+
+
+def refine(
+    sample: Annotated[
+        Path | None,
+        typer.Argument(metavar="INPUT", help="coarse_clusters.h5ad, or an earlier refined.h5ad."),
+    ] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "--out", help="Folder for the results.")
+    ] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="The same as INPUT.", hidden=True)
+    ] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Propose by the criteria.")] = False,
+    manual: Annotated[
+        Path | None, typer.Option("--manual", help="Plan of a person, YAML or JSON.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Parameter file; one in the form of a plan is a plan.")
+    ] = None,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it; else only the report is written.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and write nothing.")
+    ] = False,
+    until_converged: Annotated[
+        bool, typer.Option("--until-converged", help="Go on until nothing moves.")
+    ] = False,
+    max_iterations: Annotated[int | None, typer.Option(min=1, help="Most iterations (3).")] = None,
+    refinement_params: Annotated[
+        str | None, typer.Option(help="Parameters, JSON or @FILE.")
+    ] = None,
+    refinement_preset: Annotated[
+        str | None, typer.Option(help="conservative or aggressive; your own values win.")
+    ] = None,
+    focus_labels: Annotated[
+        str | None, typer.Option(help="Only clusters of these labels, comma-separated.")
+    ] = None,
+    focus_clusters: Annotated[
+        str | None, typer.Option(help="Only these clusters and their parts, comma-separated.")
+    ] = None,
+    n_jobs: Annotated[int | None, typer.Option(min=1, help="Threads; all by default.")] = None,
+) -> None:
+    """Divide mixed clusters and move labels, against the values of the whole sample."""
+    source = one_input(sample, input_)
+    if output_dir is None and not dry_run:
+        msg = "--output-dir is missing; name a folder for the results, or add --dry-run"
+        raise ParameterError(msg)
+    if dry_run and execute:
+        msg = "--dry-run and --execute exclude each other; drop one"
+        raise ParameterError(msg)
+    if until_converged and not execute:
+        msg = "--until-converged would have no effect; add --execute"
+        raise ParameterError(msg)
+    plan_file, parameters = _files(manual, config)
+    if execute and not auto and plan_file is None:
+        msg = "nobody proposes anything; add --auto, --manual FILE, or both"
+        raise ParameterError(msg)
+    from ctr_engine.cli.refine_run import RefineRequest
+
+    request = RefineRequest(
+        sample=source.expanduser(),
+        output_dir=None if output_dir is None or dry_run else output_dir.expanduser(),
+        auto=auto or plan_file is None,
+        manual=plan_file,
+        execute=execute,
+        until_converged=until_converged,
+        given=_given(parameters, refinement_params, max_iterations),
+        preset=_preset(refinement_preset),
+        focus_labels=_names(focus_labels),
+        focus_clusters=_names(focus_clusters),
+        n_jobs=n_jobs or available_cores(),
+    )
+    _run(request)
+
+
+def _run(request: "RefineRequest") -> None:
+    from ctr_engine.cli.refine_run import run_refinement
+
+    with step_progress(request.n_steps, request.sample.name) as progress:
+        result = run_refinement(request, progress)
+    show_warnings(result.warnings)
+    _show(result, request)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
+
+
+def _files(manual: Path | None, config: Path | None) -> tuple[Path | None, Path | None]:
+    """Tell the plan from the parameter file; ``--config`` may name either."""
+    from ctr_engine.refinement.manual import SECTIONS
+
+    if config is None:
+        return manual, None
+    content = read_document(config).value
+    is_plan = isinstance(content, dict) and bool({*SECTIONS, "refinements"} & set(content))
+    if not is_plan:
+        return manual, config
+    if manual is not None:
+        msg = f"--config {config} is a plan, and so is --manual {manual}; name one"
+        raise ParameterError(msg)
+    return config, None
+
+
+def _given(file: Path | None, flag: str | None, max_iterations: int | None) -> "RefinementParams":
+    from ctr_engine.params import layered
+    from ctr_engine.refinement.params import RefinementParams
+
+    params = RefinementParams()
+    if file is not None:
+        document = read_document(file)
+        params = validated(RefinementParams, document, document.value or {})
+    if flag is not None:
+        document = read_setting(flag, "--refinement-params")
+        params = layered(params, validated(RefinementParams, document, document.value))
+    if max_iterations is not None:
+        params = layered(params, RefinementParams(max_iterations=max_iterations))
+    return params
+
+
+def _preset(name: str | None) -> Any:
+    from ctr_engine.refinement.params import REFINEMENT_PRESETS
+
+    if name is not None and name not in REFINEMENT_PRESETS:
+        known = " or ".join(REFINEMENT_PRESETS)
+        msg = f"--refinement-preset is {known}; got {name!r}"
+        raise ParameterError(msg)
+    return name
+
+
+def _show(result: "RefineResult", request: "RefineRequest") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(title="What refinement would do" if not request.execute else "First plan")
+    for name in ("cluster", "cells", "label", "recommendation", "criterion", "why not", "target"):
+        table.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
+    for row in result.report.head(_MOST_ROWS).to_dict("records"):
+        texts = [row[n] or "" for n in ("criterion", "reason", "target_label")]
+        first = (row["cluster_id"], f"{row['n_cells']:,}", row["current_label"])
+        table.add_row(*map(Text, (*first, row["recommendation"], *texts)))
+    console.print(table)
+    for one in result.plan.as_rows():
+        what = f"  {one['op']} {', '.join(one['clusters'])} ({one['source']})"
+        label = f" -> {one['label']}" if one["label"] else ""
+        console.print(Text(what + label))
+    for line in result.lines:
+        console.print(Text(line), soft_wrap=True)

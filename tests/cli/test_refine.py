@@ -1,0 +1,158 @@
+"""``ctr refine`` as a user types it."""
+
+import json
+from pathlib import Path
+
+import anndata
+import pandas as pd
+import pytest
+
+from tests.bad_inputs import good_sample
+from tests.cli.test_annotate import ctr, words
+
+MAP = {
+    "Epithelium": {"markers": ["Pan-CK", "E-cadherin"], "anti_markers": ["CD45"]},
+    "Immune Cells": {
+        "markers": ["CD45"],
+        "subtypes": {"T Cells": {"markers": ["CD3"]}, "B Cells": {"markers": ["CD20"]}},
+    },
+}
+SMALL = ("--refinement-params", '{"min_cells": 10, "min_subcluster_cells": 10}')
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory) -> Path:
+    """Results of a sample of two clusters, of which "1" holds T and B cells."""
+    folder = tmp_path_factory.mktemp("annotated")
+    adata = good_sample()
+    adata.obs["mine"] = ["0" if i % 3 == 0 else "1" for i in range(adata.n_obs)]
+    adata.write_h5ad(folder / "sample.h5ad")
+    (folder / "map.json").write_text(json.dumps(MAP))
+    files = (folder / "sample.h5ad", "--marker-map", folder / "map.json", "--out", folder / "out")
+    assert ctr("annotate", *files, "--annotation-only", "--cluster-key", "mine").exit_code == 0
+    return folder / "out" / "coarse_clusters.h5ad"
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def clusters(folder: Path) -> list[str]:
+    return anndata.read_h5ad(folder / "refined.h5ad").obs["cluster_lvl1"].astype(str).tolist()
+
+
+def test_without_execute_there_is_a_report_and_nothing_else(annotated, tmp_path):
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *SMALL)
+    assert result.exit_code == 0, words(result)
+    assert names(tmp_path / "out") == {"diagnostic_report.csv", "plan.json"}
+    assert "Nothing was changed; add --execute" in words(result)
+    report = pd.read_csv(tmp_path / "out" / "diagnostic_report.csv", dtype={"cluster_id": str})
+    assert set(report["cluster_id"]) == {"0", "1"}
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(annotated, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.yaml").write_text("merge: [{source_clusters: [1, 0], target_label: T Cells}]")
+    result = ctr("refine", annotated, "--manual", "plan.yaml", "--dry-run")
+    assert result.exit_code == 0, words(result)
+    assert "merge 0, 1 (manual) -> T Cells" in words(result)
+    assert names(tmp_path) == {"plan.yaml"}
+
+
+def test_a_mixed_cluster_is_divided(annotated, tmp_path):
+    (tmp_path / "plan.yaml").write_text("subcluster: [{cluster_id: 1, reason: mixed}]")
+    flags = ("--manual", tmp_path / "plan.yaml", "--execute", *SMALL)
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    assert result.exit_code == 0, words(result)
+    assert names(tmp_path / "out") == {
+        "curation_log.json",
+        "decision_summary.json",
+        "diagnostic_report.csv",
+        "plan.json",
+        "refined.h5ad",
+        "refinement_log.csv",
+    }
+    refined = anndata.read_h5ad(tmp_path / "out" / "refined.h5ad")
+    truth = ["Epithelium", "T Cells", "B Cells"]
+    expected = [truth[i % 3] for i in range(refined.n_obs)]
+    assert refined.obs["cell_type_lvl1"].tolist() == expected
+    assert refined.obs["cell_type_lvl0"].astype(str).nunique() == 2
+    log = pd.read_csv(tmp_path / "out" / "refinement_log.csv")
+    assert log["new_clusters"].tolist() == ["1:0;1:1"]
+    assert "Iteration 1: 1 subcluster; 2 -> 3 clusters" in words(result)
+
+
+def test_iterations_one_by_one_are_those_of_one_call(annotated, tmp_path):
+    eager = '{"min_cells": 10, "min_subcluster_cells": 10, "score_threshold": 9.0}'
+    flags = ("--auto", "--execute", "--refinement-params", eager)
+    whole = ctr("refine", annotated, "--out", tmp_path / "all", *flags, "--until-converged")
+    assert whole.exit_code == 0, words(whole)
+    summary = json.loads((tmp_path / "all" / "decision_summary.json").read_text())
+    source = annotated
+    for number in range(1, len(summary["iterations"]) + 1):
+        ctr("refine", source, "--out", tmp_path / f"{number}", *flags)
+        source = tmp_path / f"{number}" / "refined.h5ad"
+    assert clusters(tmp_path / f"{number}") == clusters(tmp_path / "all")
+    assert summary["stop_reason"] in (
+        "no_candidates", "set_equivalence", "score_plateau", "iteration_limit",
+    )  # fmt: skip
+
+
+def test_presets_parameters_and_their_order(annotated, tmp_path):
+    (tmp_path / "params.yaml").write_text("min_cells: 40\nheterogeneity_gap: 0.6\n")
+    flags = ("--config", tmp_path / "params.yaml", "--refinement-preset", "conservative")
+    more = ("--refinement-params", '{"min_cells": 30}', "--max-iterations", 7, "--auto")
+    ctr("refine", annotated, "--out", tmp_path / "out", *flags, *more, "--execute")
+    log = json.loads((tmp_path / "out" / "curation_log.json").read_text())
+    used = log["iterations"][0]["parameters"]
+    assert (used["min_cells"], used["heterogeneity_gap"], used["max_iterations"]) == (30, 0.6, 7)
+    assert used["score_threshold"] == 1.5
+
+
+def test_config_may_name_a_plan(annotated, tmp_path):
+    (tmp_path / "plan.yaml").write_text("skip: [{cluster_id: 1}]")
+    flags = ("--config", tmp_path / "plan.yaml", "--auto", "--execute", *SMALL)
+    ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    assert set(clusters(tmp_path / "out")) == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--execute"], "nobody proposes anything; add --auto, --manual FILE, or both"),
+        (["--auto", "--until-converged"], "--until-converged would have no effect; add --execute"),
+        (["--execute", "--dry-run", "--auto"], "--dry-run and --execute exclude each other"),
+        (["--refinement-preset", "bold"], "--refinement-preset is conservative or aggressive"),
+        (["--refinement-params", '{"min_cell": 1}'], "Did you mean 'min_cells'?"),
+        (["--focus-labels", "Neurons"], "--focus-labels: no cell type 'Neurons'"),
+        (["--focus-clusters", "9"], "No cluster is in focus"),
+        (["--manual", "nowhere.yaml"], "nowhere.yaml: 1 fault there is no such file"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(flags, expected, annotated, tmp_path):
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    assert result.exit_code == 1
+    assert expected in words(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_faults_of_the_plan_come_with_their_lines(annotated, tmp_path):
+    (tmp_path / "plan.yaml").write_text("skip:\n- {cluster_id: 7}\nmerge:\n- {clusters: [1]}\n")
+    flags = ("--manual", tmp_path / "plan.yaml", "--auto")
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    assert result.exit_code == 1
+    assert "line 2, skip.0: there is no cluster '7'; there are: 0, 1" in words(result)
+    assert "line 4, merge.0: clusters is a list of two or more" in words(result)
+
+
+def test_a_sample_that_was_not_annotated_is_refused(tmp_path):
+    good_sample().write_h5ad(tmp_path / "sample.h5ad")
+    result = ctr("refine", tmp_path / "sample.h5ad", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "refine what ctr annotate wrote" in words(result)
+
+
+def test_results_of_annotate_are_not_mixed_with_those_of_refine(annotated):
+    result = ctr("refine", annotated, "--out", annotated.parent)
+    assert result.exit_code == 1
+    assert "holds the results of a run; name another folder" in words(result)
