@@ -11,7 +11,7 @@ import pandas as pd
 
 from ctr_engine.cli.options import read_document
 from ctr_engine.errors import Fault, InputError
-from ctr_engine.io.atomic import write_text
+from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.folder import require_no_run
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
 from ctr_engine.io.tables import write_csv
@@ -193,8 +193,21 @@ def _write_all(
     _write_json(folder / "decision_summary.json", _summary(opened, rounds))
     entries = [record.model_dump(mode="json") for record in records]
     _write_json(folder / "curation_log.json", {"iterations": entries})
+    _draw(folder / "score_distribution.png", opened, rounds)
     write_h5ad(adata, folder / REFINED)
     return (*lines, *_places(request, ""))
+
+
+def _draw(path: Path, opened: Opened, rounds: list[Round]) -> None:
+    from ctr_engine.reporting.refinement_figures import score_distribution
+
+    before, after = (
+        [(state.score, state.n_cells) for state in scored.states]
+        for scored in (opened.scored, rounds[-1].iteration.after)
+    )
+    figure = score_distribution(before, after, opened.sample.refinement.score_threshold)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
 
 
 def _line(one: Round, before: Scored) -> str:

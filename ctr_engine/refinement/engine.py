@@ -127,6 +127,7 @@ def _state(
         path=row["assigned_path"],
         score=None if np.isnan(score) else float(score),
         stop_reason=row["stop_reason"],
+        confidence=float(row["confidence"]),
         unsplittable=cluster in unsplittable,
     )
     if cluster not in partition.held:
@@ -220,6 +221,8 @@ def _log(
                 "labels_after": [state.label for state in results],
                 "score_before": _mean_score([old[name] for name in touched]),
                 "score_after": _mean_score(results),
+                "confidence_before": min(old[name].confidence for name in touched),
+                "confidence_after": min(state.confidence for state in results),
                 "outcome": "done" if children else "unsplittable",
             }
         )

@@ -13,6 +13,8 @@ from ctr_engine.gating.decider import Decider
 class ClusterState:
     """One cluster. ``path`` is empty when unassigned or of a label that the map does not have.
 
+    ``confidence`` is the smallest lead on the way to the label that scoring gives.
+
     ``held`` says that an override, a relabelling or a merge gave the label, which rescoring keeps;
     ``overridden`` that it was an override. ``unsplittable``: an earlier iteration tried to divide
     the same cells with the same parameters.
@@ -24,6 +26,7 @@ class ClusterState:
     path: str
     score: float | None
     stop_reason: str
+    confidence: float = 0.0
     held: bool = False
     overridden: bool = False
     unsplittable: bool = False
@@ -44,6 +47,7 @@ def states_of(
             path=row["assigned_path"],
             score=None if np.isnan(row["assigned_score"]) else float(row["assigned_score"]),
             stop_reason=row["stop_reason"],
+            confidence=float(row["confidence"]),
             held=row["cluster_id"] in overridden,
             overridden=row["cluster_id"] in overridden,
             unsplittable=row["cluster_id"] in unsplittable,

@@ -53,4 +53,6 @@ class RefinementLog(Table):
     labels_after: object = names("Labels of what it made.")
     score_before: float = col("Mean score before, weighted by cells; null counts 0.", nullable=True)
     score_after: float = col("Mean score after, weighted by cells; null counts 0.", nullable=True)
+    confidence_before: float = col("Smallest confidence of the clusters before.", ge=0)
+    confidence_after: float = col("Smallest confidence of what it made.", ge=0)
     outcome: str = col("Whether anything changed.", isin=("done", "unsplittable"))

@@ -71,6 +71,7 @@ def test_a_mixed_cluster_is_divided(annotated, tmp_path):
         "plan.json",
         "refined.h5ad",
         "refinement_log.csv",
+        "score_distribution.png",
     }
     refined = anndata.read_h5ad(tmp_path / "out" / "refined.h5ad")
     truth = ["Epithelium", "T Cells", "B Cells"]

@@ -83,6 +83,9 @@ def test_a_planted_mixture_is_divided_and_named():
     )
     assert row["labels_after"] == ["T Cells", "B Cells"]
     assert row["score_after"] > row["score_before"]
+    parts = [state.confidence for state in after.states if state.cluster_id.startswith("1")]
+    assert row["confidence_after"] == min(parts)
+    assert row["confidence_before"] == before.states[1].confidence
 
 
 def test_parts_are_scored_against_all_cells_and_not_against_each_other():
