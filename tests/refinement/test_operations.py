@@ -143,3 +143,25 @@ def test_random_operations_keep_every_cell_once(letters, data):
         assert set(current.held) <= set(current.ids)
     cells = [current.cells_of(name).tolist() for name in current.ids]
     assert sorted(cell for group in cells for cell in group) == list(range(len(letters)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.permutations(range(4)))
+def test_operations_on_different_clusters_commute(order):
+    operations = [
+        (override, Override(source="manual", cluster="0", label="New", path=None)),
+        (relabel, Relabel(source="auto", cluster="1", label="B", path="A / B")),
+        (merge, merged("2", "3")),
+        (merge, merged("4", "5", label="F", path="F")),
+    ]
+    current = partition("0123450123456", **{"2": BY_HAND, "6": BY_HAND})
+    for index in order:
+        apply, operation = operations[index]
+        current = apply(current, operation).partition
+    assert current.clusters.tolist() == list("0122440122446")
+    assert current.held == {
+        "0": Held("New", None, "override"),
+        "1": Held("B", "A / B", "relabel"),
+        "4": Held("F", "F", "merge"),
+        "6": BY_HAND,
+    }
