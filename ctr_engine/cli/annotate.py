@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ctr_engine.cli.console import show_markers, show_reasons, show_warnings, step_progress
-from ctr_engine.cli.options import analysis_params, one_input
+from ctr_engine.cli.options import analysis_params, names_in, one_input
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
@@ -143,7 +143,7 @@ def annotate(
             "layer": layer,
             "normalize": normalize,
             "arcsinh_cofactor": arcsinh_cofactor,
-            "technical_markers": _names(technical_markers),
+            "technical_markers": names_in(technical_markers),
         },
         clustering=clustering,
         report=report | ({"figures": False} if no_figures else {}),
@@ -180,10 +180,6 @@ def _run(request: "RunRequest", log_dir: Path | None) -> "RunResult":
                 log.line(f"warning {warning}")
     show_warnings(result.warnings)
     return result
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
 
 
 def _refuse_contradictions(

@@ -118,8 +118,17 @@ def analysis_params(
     return layered(params, validated(AnalysisParams, Document("command line"), given))
 
 
-def one_input(argument: Path | None, option: Path | None) -> Path:
-    """Take the input from its argument or from ``--input``.
+def names_in(text: str | None) -> tuple[str, ...] | None:
+    """Names between commas; None where the flag was not given."""
+    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
+
+
+def one_input(
+    argument: Path | None,
+    option: Path | None,
+    usage: str = "ctr annotate SAMPLE.h5ad --marker-map MAP.json",
+) -> Path:
+    """Take the input from its argument or from ``--input``; ``usage`` is shown with the error.
 
     Raises
     ------
@@ -129,6 +138,6 @@ def one_input(argument: Path | None, option: Path | None) -> Path:
     given = {path for path in (argument, option) if path is not None}
     if len(given) != 1:
         what = "is missing" if not given else "is given twice, as an argument and as --input"
-        msg = f"The input {what}. Write: ctr annotate SAMPLE.h5ad --marker-map MAP.json"
+        msg = f"The input {what}. Write: {usage}"
         raise ParameterError(msg)
     return given.pop()

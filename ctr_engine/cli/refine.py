@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ctr_engine.cli.console import show_warnings, step_progress
-from ctr_engine.cli.options import one_input, read_document, read_setting, validated
+from ctr_engine.cli.options import names_in, one_input, read_document, read_setting, validated
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
@@ -60,7 +60,7 @@ def refine(
     n_jobs: Annotated[int | None, typer.Option(min=1, help="Threads; all by default.")] = None,
 ) -> None:
     """Divide mixed clusters and move labels, against the values of the whole sample."""
-    source = one_input(sample, input_)
+    source = one_input(sample, input_, "ctr refine RUN/coarse_clusters.h5ad --output-dir DIR")
     if output_dir is None and not dry_run:
         msg = "--output-dir is missing; name a folder for the results, or add --dry-run"
         raise ParameterError(msg)
@@ -85,8 +85,8 @@ def refine(
         until_converged=until_converged,
         given=_given(parameters, refinement_params, max_iterations),
         preset=_preset(refinement_preset),
-        focus_labels=_names(focus_labels),
-        focus_clusters=_names(focus_clusters),
+        focus_labels=names_in(focus_labels),
+        focus_clusters=names_in(focus_clusters),
         n_jobs=n_jobs or available_cores(),
     )
     _run(request)
@@ -99,10 +99,6 @@ def _run(request: "RefineRequest") -> None:
         result = run_refinement(request, progress)
     show_warnings(result.warnings)
     _show(result, request)
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
 
 
 def _files(manual: Path | None, config: Path | None) -> tuple[Path | None, Path | None]:

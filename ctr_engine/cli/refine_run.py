@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ctr_engine.cli.options import read_document
-from ctr_engine.errors import Fault, InputError
+from ctr_engine.errors import ConfigError, Fault, InputError
 from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.folder import require_no_run
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
@@ -19,7 +19,7 @@ from ctr_engine.refinement.convergence import Round, iterate, mean_score, unassi
 from ctr_engine.refinement.criteria import diagnose
 from ctr_engine.refinement.engine import Scored
 from ctr_engine.refinement.focus import Focus, focus_of
-from ctr_engine.refinement.manual import ManualPlan, read_manual
+from ctr_engine.refinement.manual import SECTIONS, ManualPlan, read_manual
 from ctr_engine.refinement.params import (
     RefinementParams,
     RefinementPresetName,
@@ -40,6 +40,15 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 REFINED = "refined.h5ad"
+OUTPUTS = (
+    REFINED,
+    "curation_log.json",
+    "decision_summary.json",
+    "diagnostic_report.csv",
+    "plan.json",
+    "refinement_log.csv",
+    "score_distribution.png",
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +116,14 @@ class _Proposals:
             return ManualPlan()
         document = read_document(self.request.manual)
         resolution = self.opened.sample.refinement.resolution
-        return read_manual(
+        found = read_manual(
             document, self.opened.sample.marker_map, scored.partition.ids, resolution
         )
+        if not found.operations and not found.skipped:
+            sections = ", ".join(SECTIONS)
+            fault = Fault(f"names nothing to do; write {sections} or refinements")
+            raise ConfigError(str(self.request.manual), [fault])
+        return found
 
 
 def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> RefineResult:
@@ -159,6 +173,8 @@ def _rounds(opened: Opened, propose: _Proposals, request: RefineRequest) -> list
 def _write_report(request: RefineRequest, propose: _Proposals, plan: Plan) -> None:
     if request.output_dir is None:
         return
+    for name in OUTPUTS:  # of an earlier refinement, which these would contradict
+        (request.output_dir / name).unlink(missing_ok=True)
     write_csv(DiagnosticReport, propose.reports[0], request.output_dir / "diagnostic_report.csv")
     _write_json(request.output_dir / "plan.json", {"focus": plan.focus, "plan": plan.as_rows()})
 

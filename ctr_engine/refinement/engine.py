@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine.analysis import Annotation, annotate
+from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.errors import ParameterError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
@@ -25,13 +26,8 @@ from ctr_engine.tables import RefinementLog, from_rows
 
 Float64 = npt.NDArray[np.float64]
 
-_OF_SUBCLUSTERING = (
-    "resolution",
-    "n_pcs",
-    "n_neighbors",
-    "random_state",
-    "min_subcluster_cells",
-)
+_DIVIDING = (*ClusteringParams.model_fields, "min_subcluster_cells")
+"""Parameters that decide whether a cluster comes apart."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,8 @@ def score_partition(
     known = {
         cluster: digest
         for cluster, digest in unsplittable.items()
-        if cluster in partition.ids and digest == digest_of(sample, partition, cluster)
+        if cluster in partition.ids
+        and digest == digest_of(sample, partition, cluster, sample.refinement.resolution)
     }
     rows = result.tables["cluster_annotations"].to_dict("records")
     states = tuple(_state(index, row, partition, result, known) for index, row in enumerate(rows))
@@ -152,11 +149,11 @@ def _score_of(index: int, held: Held, result: Annotation) -> float | None:
     return None if np.isnan(score) else float(score)
 
 
-def digest_of(sample: Sample, partition: Partition, cluster: str) -> str:
+def digest_of(sample: Sample, partition: Partition, cluster: str, resolution: float) -> str:
     """Hash of the cells of a cluster and of the parameters that divide it."""
     cells = sorted(partition.cell_ids[partition.cells_of(cluster)].tolist())
-    params = sample.refinement.model_dump(mode="json", include=set(_OF_SUBCLUSTERING))
-    text = json.dumps([cells, params], sort_keys=True)
+    params = sample.refinement.model_dump(mode="json", include=set(_DIVIDING))
+    text = json.dumps([cells, params | {"resolution": resolution}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -179,9 +176,9 @@ def execute(sample: Sample, before: Scored, plan: Plan, number: int = 1) -> Iter
         applied = _apply(sample, partition, operation)
         partition = applied.partition
         made.append(applied.new_clusters)
-        if not applied.new_clusters:
-            (cluster,) = clusters_of(operation)
-            unsplittable[cluster] = digest_of(sample, partition, cluster)
+        if isinstance(operation, Subcluster) and not applied.new_clusters:
+            cluster, resolution = operation.cluster, operation.resolution
+            unsplittable[cluster] = digest_of(sample, partition, cluster, resolution)
     after = score_partition(sample, partition, unsplittable)
     return Iteration(plan, after, _log(before, after, plan, made, number))
 

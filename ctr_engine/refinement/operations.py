@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ctr_engine.clustering.pipeline import ClusteringParams, cluster_cells, number_by_size
+from ctr_engine.clustering.pipeline import cluster_cells, number_by_size
 from ctr_engine.expression import MIN_MARKERS, MIN_STD, ExpressionView, column_std
 from ctr_engine.markers.panel import Panel
 from ctr_engine.refinement.focus import CHILD_SEPARATOR
@@ -98,12 +98,7 @@ def _parts(
     """Part of each cell, numbered by size; None where the cells do not come apart."""
     if view.n_cells < _FEWEST_CELLS or view.n_markers < MIN_MARKERS:
         return None
-    clustering = ClusteringParams(
-        n_pcs=params.n_pcs,
-        n_neighbors=params.n_neighbors,
-        resolution=resolution,
-        random_state=params.random_state,
-    )
+    clustering = params.model_copy(update={"resolution": resolution})
     found, coordinates, _ = cluster_cells(view, clustering, n_jobs=n_jobs)
     joined = join_small(found, coordinates, params.min_subcluster_cells)
     return None if len(np.unique(joined)) < 2 else number_by_size(joined)

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ctr_engine.params import Count, Fraction, Params, Real, Switch
+from ctr_engine.clustering.pipeline import ClusteringParams
+from ctr_engine.params import Count, Real, Switch
 
 
-class RefinementParams(Params):
+class RefinementParams(ClusteringParams):
     """Which clusters are refined, and how a cluster is divided."""
 
     score_threshold: Real = Field(
@@ -35,24 +36,12 @@ class RefinementParams(Params):
     resolution: Annotated[Real, Field(gt=0)] = Field(
         0.4, description="Resolution of Leiden within a cluster."
     )
-    n_pcs: Annotated[Count, Field(ge=1)] = Field(
-        30, description="Principal components within a cluster."
-    )
-    n_neighbors: Annotated[Count, Field(ge=2)] = Field(
-        15, description="Neighbours of a cell within a cluster, itself included."
-    )
-    random_state: Annotated[Count, Field(ge=0, lt=2**32)] = Field(
-        1337, description="Seed of Leiden."
-    )
     min_subcluster_cells: Annotated[Count, Field(ge=1)] = Field(
         20, description="A smaller part joins the nearest of its siblings."
     )
     max_iterations: Annotated[Count, Field(ge=1)] = Field(3, description="Most iterations.")
     score_plateau: Annotated[Real, Field(ge=0)] = Field(
         0.05, description="An iteration that moves the mean score by less is the last."
-    )
-    min_kept_share: Fraction = Field(
-        0.8, description="Share of an override's cells that must still be together."
     )
 
 

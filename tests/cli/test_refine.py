@@ -146,6 +146,28 @@ def test_faults_of_the_plan_come_with_their_lines(annotated, tmp_path):
     assert "line 4, merge.0: clusters is a list of two or more" in words(result)
 
 
+@pytest.mark.parametrize("flags", [(), ("--execute",)])
+def test_an_empty_plan_is_refused(flags, annotated, tmp_path):
+    (tmp_path / "plan.yaml").write_text("")
+    files = ("--out", tmp_path / "out", "--manual", tmp_path / "plan.yaml")
+    result = ctr("refine", annotated, *files, *flags)
+    assert result.exit_code == 1
+    assert "plan.yaml: 1 fault names nothing to do; write overrides, merge" in words(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_input_is_named_with_this_command():
+    assert "Write: ctr refine RUN/coarse_clusters.h5ad" in words(ctr("refine", "--out", "x"))
+
+
+def test_a_later_report_does_not_stand_beside_an_earlier_refinement(annotated, tmp_path):
+    out = tmp_path / "out"
+    ctr("refine", annotated, "--out", out, "--auto", "--execute", *SMALL)
+    (out / "notes.txt").write_text("mine")
+    ctr("refine", annotated, "--out", out, *SMALL)
+    assert names(out) == {"diagnostic_report.csv", "plan.json", "notes.txt"}
+
+
 def test_a_sample_that_was_not_annotated_is_refused(tmp_path):
     good_sample().write_h5ad(tmp_path / "sample.h5ad")
     result = ctr("refine", tmp_path / "sample.h5ad", "--out", tmp_path / "out")

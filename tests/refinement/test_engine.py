@@ -139,26 +139,27 @@ def test_a_label_that_somebody_gave_stays_and_its_score_is_that_of_its_node():
 
 
 def test_what_does_not_come_apart_is_not_tried_again():
-    made = sample("E" * 80 + "T" * 80, score_threshold=99.0)
+    made = sample("E" * 80 + "T" * 80, score_threshold=99.0, resolution=0.01)
     before = started(made, "0" * 80 + "1" * 80)
-    rounds = list(iterate(made, before, auto(made)))
-    last = rounds[-1].iteration.after
-    if rounds[0].iteration.log["outcome"].eq("unsplittable").any():
-        assert last.unsplittable
-    tried = [tuple(row) for one in rounds for row in one.iteration.log["clusters"]]
-    failed = [
-        tuple(row)
-        for one in rounds
-        for row, outcome in zip(
-            one.iteration.log["clusters"], one.iteration.log["outcome"], strict=True
-        )
-        if outcome == "unsplittable"
-    ]
-    assert all(tried.count(cluster) == 1 for cluster in failed)
+    first = execute(made, before, auto(made)(before))
+    assert first.log["outcome"].tolist() == ["unsplittable", "unsplittable"]
+    assert first.log["labels_after"].tolist() == first.log["labels_before"].tolist()
+    assert auto(made)(first.after).operations == ()
+    report = diagnose(
+        first.after.states, first.after.decider, first.after.positive_fraction, made.refinement
+    )
+    assert report["reason"].tolist() == ["converged", "converged"]
+
+
+def test_a_try_at_another_resolution_says_nothing_about_this_one():
+    made = sample("E" * 160)
+    before = started(made, "0" * 160)
+    by_hand = plan_of([Subcluster(source="manual", cluster="0", resolution=0.01)], ["0"])
+    assert not execute(made, before, by_hand).after.states[0].unsplittable
 
 
 def test_other_parameters_or_cells_are_tried_again():
-    made = sample("E" * 160)
+    made = sample("E" * 160, resolution=0.01)
     before = started(made, "0" * 160)
     plan = plan_of([Subcluster(source="auto", cluster="0", resolution=0.01)], ["0"])
     after = execute(made, before, plan).after
