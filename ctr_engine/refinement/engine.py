@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from ctr_engine.refinement.operations import Applied, merge, override, relabel, 
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.partition import Held, Partition
 from ctr_engine.refinement.plan import Merge, Override, Plan, Relabel, Subcluster, clusters_of
-from ctr_engine.refinement.state import ClusterState
+from ctr_engine.refinement.state import ClusterState, states_of
 from ctr_engine.tables import RefinementLog, from_rows
 
 Float64 = npt.NDArray[np.float64]
@@ -104,32 +103,18 @@ def score_partition(
         if cluster in partition.ids
         and digest == digest_of(sample, partition, cluster, sample.refinement.resolution)
     }
-    rows = result.tables["cluster_annotations"].to_dict("records")
-    states = tuple(_state(index, row, partition, result, known) for index, row in enumerate(rows))
+    scored = states_of(result.tables["cluster_annotations"], unsplittable=known)
+    states = tuple(
+        _as_held(index, state, partition.held[state.cluster_id], result)
+        if state.cluster_id in partition.held
+        else state
+        for index, state in enumerate(scored)
+    )
     return Scored(partition, result, states, known)
 
 
-def _state(
-    index: int,
-    row: Mapping[Any, Any],
-    partition: Partition,
-    result: Annotation,
-    unsplittable: Mapping[str, str],
-) -> ClusterState:
-    cluster, score = row["cluster_id"], row["assigned_score"]
-    state = ClusterState(
-        cluster_id=cluster,
-        n_cells=int(row["n_cells"]),
-        label=row["assigned_label"],
-        path=row["assigned_path"],
-        score=None if np.isnan(score) else float(score),
-        stop_reason=row["stop_reason"],
-        confidence=float(row["confidence"]),
-        unsplittable=cluster in unsplittable,
-    )
-    if cluster not in partition.held:
-        return state
-    held = partition.held[cluster]
+def _as_held(index: int, state: ClusterState, held: Held, result: Annotation) -> ClusterState:
+    """State of a cluster whose label somebody gave."""
     return replace(
         state,
         label=held.label,

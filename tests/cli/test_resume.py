@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from tests.cli.stored_runs import (
     interrupt,
     made,
     names,
-    quick,
     record,
     snapshot,
     write_inputs,
@@ -33,25 +32,7 @@ from tests.cli.test_annotate import ctr, words
 OTHER = ("--gating-params", '{"min_enrichment": {"0": 1}}')
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with quick():
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """Folder with sample, map and a finished run in ``out``."""
-    folder = write_inputs(tmp_path_factory.mktemp("finished"))
-    made(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(finished, tmp_path: Path) -> Path:
-    """A copy of it that may be changed; times of the files are kept."""
-    shutil.copytree(finished, tmp_path / "work")
-    return tmp_path / "work"
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 @pytest.fixture

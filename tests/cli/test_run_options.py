@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +19,13 @@ from tests.cli.stored_runs import (
     interrupt,
     made,
     names,
-    quick,
     record,
     snapshot,
     write_inputs,
 )
 from tests.cli.test_annotate import ctr, words
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with quick():
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """Folder with sample, map and a finished run in ``out``."""
-    folder = write_inputs(tmp_path_factory.mktemp("finished"))
-    made(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(finished, tmp_path: Path) -> Path:
-    """A copy of it that may be changed."""
-    shutil.copytree(finished, tmp_path / "work")
-    return tmp_path / "work"
+pytestmark = pytest.mark.usefixtures("quickly")
 
 
 # ---------------------------------------------------------------------- --log-dir
