@@ -173,14 +173,24 @@ def test_other_parameters_or_cells_are_tried_again():
     assert not score_partition(made, merged, after.unsplittable).states[0].unsplittable
 
 
-def test_iterations_end_at_their_limit_and_at_a_plateau():
-    made = sample(max_iterations=1)
+EAGER = {"score_threshold": 99.0, "max_iterations": 9, "min_cells": 20}
+FINER = EAGER | {"min_cells": 5, "min_subcluster_cells": 2, "resolution": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("params", "stops"),
+    [
+        ({"max_iterations": 1}, ["iteration_limit"]),
+        ({}, [None, "no_candidates"]),
+        (EAGER, [None, "set_equivalence"]),  # the parts do not come apart
+        (FINER | {"score_plateau": 50.0}, [None, "score_plateau"]),
+        (FINER | {"score_plateau": 0.0, "max_iterations": 2}, [None, "iteration_limit"]),
+    ],
+)
+def test_each_way_in_which_iterations_end(params, stops):
+    made = sample(**params)
     rounds = list(iterate(made, started(made, MIXED), auto(made)))
-    assert [one.stop for one in rounds] == ["iteration_limit"]
-    made = sample(score_threshold=99.0, max_iterations=9, min_cells=20, score_plateau=50.0)
-    rounds = list(iterate(made, started(made, MIXED), auto(made)))
-    assert len(rounds) <= 2
-    assert rounds[-1].stop in ("score_plateau", "no_candidates", "set_equivalence")
+    assert [one.stop for one in rounds] == stops
 
 
 def test_a_merge_and_its_label_are_seen_by_set_equivalence():
