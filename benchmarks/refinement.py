@@ -21,12 +21,10 @@ from ctr_engine.io.samples import read_marker_map, read_sample
 from ctr_engine.keys import PATH_SEPARATOR
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.refinement.convergence import iterate
-from ctr_engine.refinement.criteria import diagnose
 from ctr_engine.refinement.engine import Sample, Scored, score_partition
-from ctr_engine.refinement.manual import ManualPlan
 from ctr_engine.refinement.params import RefinementParams, refinement_params
 from ctr_engine.refinement.partition import Partition
-from ctr_engine.refinement.policies import auto_operations, merged_plan
+from ctr_engine.refinement.proposals import Policy
 
 
 def macro_f1(found: list[str], truth: list[str]) -> float:
@@ -49,16 +47,8 @@ def paths(scored: Scored) -> list[str]:
 
 def refined(sample: Sample, start: Scored) -> tuple[Scored, str, int]:
     """State after the last iteration, why it was the last, and how many there were."""
-
-    def propose(scored: Scored):
-        report = diagnose(
-            scored.states, scored.decider, scored.positive_fraction, sample.refinement
-        )
-        operations = auto_operations(report, sample.refinement)
-        return merged_plan(operations, ManualPlan(), scored.partition.ids)
-
-    rounds = list(iterate(sample, start, propose))
-    return rounds[-1].iteration.after, str(rounds[-1].stop), len(rounds)
+    rounds = list(iterate(sample, start, Policy()))
+    return rounds[-1].iteration.after, str(rounds[-1].stop_reason), len(rounds)
 
 
 def measure(folder: Path, profile: str) -> dict[str, object]:

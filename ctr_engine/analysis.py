@@ -347,11 +347,17 @@ def attach(
 
 def _forget_earlier_run(adata: "AnnData") -> None:
     """Drop what an earlier run wrote, so that its labels do not stand beside new clusters."""
-    for name in keys.OBS_OF_STAGE_H:
-        if name in adata.obs.columns:
+    ours = (*keys.OBS_OF_STAGE_H, *keys.OBS_OF_REFINEMENT)
+    for name in [str(name) for name in adata.obs.columns]:
+        if name in ours or name.startswith(keys.CLUSTER_ITERATION):
             del adata.obs[name]
-    for name in [name for name in adata.uns if name in keys.UNS_OF_STAGE_H or keys.is_de_key(name)]:
-        del adata.uns[name]
+    for name in list(adata.uns):
+        if (
+            name in keys.UNS_OF_STAGE_H
+            or keys.is_de_key(name)
+            or name.startswith(keys.UNS_ITERATION)
+        ):
+            del adata.uns[name]
 
 
 def used_parameters(params: AnalysisParams, marker_map: MarkerMap | None) -> dict[str, Any]:

@@ -11,6 +11,9 @@ CELL_TYPE_CONFIDENCE: Final = "cell_type_auto_conf"
 CELL_TYPE_PATH: Final = "cell_type_auto_path"
 
 CLUSTER_LVL1: Final = "cluster_lvl1"
+CELL_TYPE_LVL0: Final = "cell_type_lvl0"
+CELL_TYPE_LVL1: Final = "cell_type_lvl1"
+CLUSTER_ITERATION: Final = "cluster_iteration_"
 REFINEMENT_ACTION: Final = "refinement_action"
 REFINEMENT_ITERATION: Final = "refinement_iteration"
 
@@ -34,6 +37,13 @@ UNCERTAIN: Final = "Uncertain"
 
 
 OBS_OF_STAGE_H: Final = (CLUSTER, CELL_TYPE, CELL_TYPE_ROOT, CELL_TYPE_CONFIDENCE, CELL_TYPE_PATH)
+OBS_OF_REFINEMENT: Final = (
+    CLUSTER_LVL1,
+    CELL_TYPE_LVL0,
+    CELL_TYPE_LVL1,
+    REFINEMENT_ACTION,
+    REFINEMENT_ITERATION,
+)
 UNS_OF_STAGE_H: Final = (UNS_PARAMS, UNS_GATING_PARAMS, UNS_MARKER_MAP)
 _DE_PREFIX: Final = "de_wilcoxon_"
 
@@ -46,3 +56,13 @@ def is_de_key(name: str) -> bool:
 def de_key(layer: str) -> str:
     """Name of the ``uns`` entry with the Wilcoxon results on values that came from ``layer``."""
     return _DE_PREFIX + layer.replace("/", "_")
+
+
+def cluster_key(number: int) -> str:
+    """Name of the ``obs`` column with the clusters after an iteration; 0 is Stage H."""
+    return f"{CLUSTER_ITERATION}{number}"
+
+
+def iteration_key(number: int) -> str:
+    """Name of the ``uns`` entry of an iteration, from 1."""
+    return f"{UNS_ITERATION}{number}"

@@ -1,8 +1,8 @@
 """One call of ``ctr refine`` on files."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,31 +10,38 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ctr_engine.cli.options import read_document
+from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, InputError
 from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.folder import require_no_run
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
 from ctr_engine.io.tables import write_csv
-from ctr_engine.refinement.convergence import Round, iterate, mean_score, unassigned_cells
-from ctr_engine.refinement.criteria import diagnose
+from ctr_engine.refinement.convergence import (
+    ITERATION_LIMIT,
+    Round,
+    iterate,
+    mean_score,
+    unassigned_cells,
+)
 from ctr_engine.refinement.engine import Scored
-from ctr_engine.refinement.focus import Focus, focus_of
-from ctr_engine.refinement.manual import SECTIONS, ManualPlan, read_manual
+from ctr_engine.refinement.lineage import Lineage, final_annotations
+from ctr_engine.refinement.manual import SECTIONS
 from ctr_engine.refinement.params import (
     RefinementParams,
     RefinementPresetName,
     refinement_params,
 )
 from ctr_engine.refinement.plan import Plan
-from ctr_engine.refinement.policies import auto_operations, merged_plan
-from ctr_engine.refinement.record import (
+from ctr_engine.refinement.proposals import Policy, Proposal, propose
+from ctr_engine.refinement.record import record_of
+from ctr_engine.refinement.sample import (
     Opened,
-    attach_iteration,
+    annotations_in,
+    attach_lineage,
     open_sample,
     profile_of,
-    record_of,
 )
-from ctr_engine.tables import DiagnosticReport, RefinementLog
+from ctr_engine.tables import DiagnosticReport, FinalAnnotations, RefinementLog
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,6 +52,7 @@ OUTPUTS = (
     "curation_log.json",
     "decision_summary.json",
     "diagnostic_report.csv",
+    "final_annotations.csv",
     "plan.json",
     "refinement_log.csv",
     "score_distribution.png",
@@ -83,49 +91,6 @@ class RefineResult:
     warnings: tuple[str, ...]
 
 
-@dataclass
-class _Proposals:
-    """Makes the plan of each iteration and keeps its report; a manual file counts once."""
-
-    opened: Opened
-    request: RefineRequest
-    reports: list[pd.DataFrame] = field(default_factory=list)
-    warnings: tuple[str, ...] = ()
-
-    def __call__(self, scored: Scored) -> Plan:
-        focus = self._focus(scored)
-        params = self.opened.sample.refinement
-        report = diagnose(
-            scored.states, scored.decider, scored.positive_fraction, params, focus.clusters
-        )
-        first = not self.reports
-        self.reports.append(report)
-        auto = auto_operations(report, params) if self.request.auto else []
-        manual = self._manual(scored) if first else ManualPlan()
-        return merged_plan(auto, manual, focus.clusters)
-
-    def _focus(self, scored: Scored) -> Focus:
-        marker_map = self.opened.sample.marker_map
-        labels, clusters = self.request.focus_labels, self.request.focus_clusters
-        focus = focus_of(scored.states, marker_map, labels, clusters)
-        self.warnings = focus.warnings
-        return focus
-
-    def _manual(self, scored: Scored) -> ManualPlan:
-        if self.request.manual is None:
-            return ManualPlan()
-        document = read_document(self.request.manual)
-        resolution = self.opened.sample.refinement.resolution
-        found = read_manual(
-            document, self.opened.sample.marker_map, scored.partition.ids, resolution
-        )
-        if not found.operations and not found.skipped:
-            sections = ", ".join(SECTIONS)
-            fault = Fault(f"names nothing to do; write {sections} or refinements")
-            raise ConfigError(str(self.request.manual), [fault])
-        return found
-
-
 def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> RefineResult:
     """Diagnose a sample and, where asked to, refine it; writes the output folder.
 
@@ -139,6 +104,7 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
         if request.sample.resolve() == (request.output_dir / REFINED).resolve():
             fault = Fault("the results would replace this file; name another --output-dir")
             raise InputError(str(request.sample), [fault])
+    manual = None if request.manual is None else read_document(request.manual)
     progress("reading")
     adata = read_sample(request.sample)
     params = refinement_params(
@@ -146,72 +112,128 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
     )
     progress("scoring")
     opened = open_sample(adata, params, str(request.sample), request.n_jobs)
-    propose = _Proposals(opened, request)
+    policy = Policy(
+        request.auto,
+        manual,
+        request.focus_labels,
+        request.focus_clusters,
+        chained=request.until_converged,
+    )
     if not request.execute:
-        plan = propose(opened.scored)
+        proposal = propose(policy, opened.sample, opened.scored, (), first=True)
+        _require_something(manual, proposal)
         progress("writing")
-        _write_report(request, propose, plan)
+        _write_report(request, proposal)
         lines = _places(request, "Nothing was changed; add --execute to do it.")
-        return RefineResult(propose.reports[0], plan, lines, propose.warnings)
-    progress("refining")
-    rounds = _rounds(opened, propose, request)
+        return RefineResult(proposal.report, proposal.plan, lines, _warnings([proposal]))
+    rounds = _rounds(opened, policy, request, progress)
+    first = rounds[0].proposal
+    _require_something(manual, first)
     progress("writing")
-    lines = _write_all(request, adata, opened, rounds, propose)
-    return RefineResult(propose.reports[0], rounds[0].iteration.plan, lines, propose.warnings)
+    lines = _write_all(request, adata, opened, rounds)
+    proposals = [one.proposal for one in rounds]
+    return RefineResult(first.report, first.plan, lines, _warnings(proposals))
 
 
-def _rounds(opened: Opened, propose: _Proposals, request: RefineRequest) -> list[Round]:
+def _rounds(
+    opened: Opened, policy: Policy, request: RefineRequest, progress: Callable[[str], None]
+) -> list[Round]:
     """Iterations, one where convergence was not asked for."""
     found = []
-    for one in iterate(opened.sample, opened.scored, propose, opened.next_number):
+    progress("refining")
+    for one in iterate(opened.sample, opened.scored, policy, opened.lineage.next_number):
         found.append(one)
         if not request.until_converged:
             break
     return found
 
 
-def _write_report(request: RefineRequest, propose: _Proposals, plan: Plan) -> None:
+def _require_something(manual: Document | None, proposal: Proposal) -> None:
+    """Refuse a manual file of which nothing can be done, where nothing else is done either.
+
+    Raises
+    ------
+    ConfigError
+        With the reason of each entry.
+    """
+    asked = proposal.manual
+    if manual is None or asked.operations or asked.skipped:
+        return
+    if not asked.waiting:
+        fault = Fault(f"names nothing to do; write {', '.join(SECTIONS)} or refinements")
+        raise ConfigError(manual.source, [fault])
+    if not proposal.plan.operations:
+        raise ConfigError(manual.source, [Fault(text) for text in asked.waiting])
+
+
+def _warnings(proposals: Sequence[Proposal]) -> tuple[str, ...]:
+    """What to look at: the focus of the first iteration, and what nobody could carry out."""
+    waiting = proposals[-1].manual.waiting
+    unmatched = tuple(f"Not carried out of the manual file: {text}." for text in waiting)
+    return (*proposals[0].warnings, *unmatched)
+
+
+def _write_report(request: RefineRequest, proposal: Proposal) -> None:
     if request.output_dir is None:
         return
-    for name in OUTPUTS:  # of an earlier refinement, which these would contradict
-        (request.output_dir / name).unlink(missing_ok=True)
-    write_csv(DiagnosticReport, propose.reports[0], request.output_dir / "diagnostic_report.csv")
+    clear_refinement(request.output_dir)
+    write_csv(DiagnosticReport, proposal.report, request.output_dir / "diagnostic_report.csv")
+    plan = proposal.plan
     _write_json(request.output_dir / "plan.json", {"focus": plan.focus, "plan": plan.as_rows()})
 
 
+def clear_refinement(folder: Path) -> None:
+    """Remove what an earlier refinement wrote, which new results would contradict."""
+    for name in OUTPUTS:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _write_all(
-    request: RefineRequest,
-    adata: "AnnData",
-    opened: Opened,
-    rounds: list[Round],
-    propose: _Proposals,
+    request: RefineRequest, adata: "AnnData", opened: Opened, rounds: list[Round]
 ) -> tuple[str, ...]:
     """Write the refined sample and what was decided, iteration by iteration."""
-    before, lines, records = opened.scored, [], []
-    parent, digest = str(request.sample.resolve()), sha256_of(request.sample)
-    for one in rounds:
-        origin = {
-            "parent_file": parent,
-            "parent_sha256": digest,
-            "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        record = record_of(opened, before, one, origin)
-        adata = attach_iteration(adata, before, one, record)
-        records.append(record)
-        lines.append(_line(one, before))
-        before = one.iteration.after
+    lineage = _lineage(request, opened, rounds)
     folder = request.output_dir
+    lines = _lines(opened, rounds)
     if folder is None:
-        return tuple(lines)
-    _write_report(request, propose, rounds[0].iteration.plan)
+        return lines
+    _write_report(request, rounds[0].proposal)
     log = pd.concat([one.iteration.log for one in rounds], ignore_index=True)
     write_csv(RefinementLog, log, folder / "refinement_log.csv")
     _write_json(folder / "decision_summary.json", _summary(opened, rounds))
-    entries = [record.model_dump(mode="json") for record in records]
+    entries = [r.model_dump(mode="json") for r in lineage.records[-len(rounds) :]]
     _write_json(folder / "curation_log.json", {"iterations": entries})
     _draw(folder / "score_distribution.png", opened, rounds)
-    write_h5ad(adata, folder / REFINED)
+    labels = final_annotations(lineage, annotations_in(adata, str(request.sample)))
+    write_csv(FinalAnnotations, labels, folder / "final_annotations.csv")
+    write_h5ad(attach_lineage(adata, lineage), folder / REFINED)
     return (*lines, *_places(request, ""))
+
+
+def _lineage(request: RefineRequest, opened: Opened, rounds: list[Round]) -> Lineage:
+    """Where the cells have been, with the iterations that were made now."""
+    lineage, before = opened.lineage, opened.scored
+    origin = {
+        "parent_file": str(request.sample.resolve()),
+        "parent_sha256": sha256_of(request.sample),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    for one in rounds:
+        record = record_of(opened.sample, before, one, lineage.records, origin)
+        before = one.iteration.after
+        lineage = lineage.then(before.partition, record)
+    return lineage
+
+
+def _lines(opened: Opened, rounds: list[Round]) -> tuple[str, ...]:
+    """One line for each iteration, and one where they did not converge."""
+    states = [opened.scored, *(one.iteration.after for one in rounds)]
+    lines = [_line(one, before) for one, before in zip(rounds, states, strict=False)]
+    if len(rounds) > 1 and rounds[-1].stop_reason == ITERATION_LIMIT:
+        lines.append(
+            "The iterations did not converge; --max-iterations allows more, or go on from the file."
+        )
+    return tuple(lines)
 
 
 def _draw(path: Path, opened: Opened, rounds: list[Round]) -> None:
@@ -232,7 +254,7 @@ def _line(one: Round, before: Scored) -> str:
     moved = f"{len(before.states)} -> {len(after.states)} clusters"
     score = f"mean score {mean_score(before):.3f} -> {mean_score(after):.3f}"
     lost = f"Unassigned {unassigned_cells(before):,} -> {unassigned_cells(after):,} cells"
-    end = "" if one.stop is None else f"; ends: {one.stop}"
+    end = "" if one.stop_reason is None else f"; ends: {one.stop_reason}"
     return f"Iteration {one.number}: {counts or 'nothing to do'}; {moved}; {score}; {lost}{end}"
 
 
@@ -248,11 +270,12 @@ def _summary(opened: Opened, rounds: list[Round]) -> dict[str, Any]:
                 "clusters": [len(before.states), len(after.states)],
                 "mean_score": [mean_score(before), mean_score(after)],
                 "unassigned_cells": [unassigned_cells(before), unassigned_cells(after)],
-                "stop_reason": one.stop,
+                "stop_reason": one.stop_reason,
+                "waiting": one.proposal.manual.waiting,
             }
         )
         before = after
-    return {"iterations": entries, "stop_reason": rounds[-1].stop}
+    return {"iterations": entries, "stop_reason": rounds[-1].stop_reason}
 
 
 def _places(request: RefineRequest, text: str) -> tuple[str, ...]:

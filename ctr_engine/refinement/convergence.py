@@ -1,10 +1,11 @@
 """Iterations until nothing moves, and why they ended."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ctr_engine.refinement.engine import Iteration, Sample, Scored, execute
-from ctr_engine.refinement.plan import Plan
+from ctr_engine.refinement.proposals import Policy, Proposal, asked_for, propose
 
 NO_CANDIDATES = "no_candidates"
 SET_EQUIVALENCE = "set_equivalence"
@@ -12,8 +13,19 @@ SCORE_PLATEAU = "score_plateau"
 ITERATION_LIMIT = "iteration_limit"
 STOPS = (NO_CANDIDATES, SET_EQUIVALENCE, SCORE_PLATEAU, ITERATION_LIMIT)
 """Why iterations end, in the order in which they are looked at."""
+CONVERGED = frozenset({NO_CANDIDATES, SET_EQUIVALENCE, SCORE_PLATEAU})
 
-Propose = Callable[[Scored], Plan]
+
+class Earlier(Protocol):
+    """What an iteration needs to know of an earlier one of the same chain."""
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why it was the last; None when it was not."""
+
+    @property
+    def manual_entries(self) -> tuple[str, ...]:
+        """Entries of the manual file that it carried out."""
 
 
 @dataclass(frozen=True)
@@ -21,28 +33,53 @@ class Round:
     """One iteration with its number, from 1, and why it is the last; None when it is not."""
 
     number: int
+    proposal: Proposal
     iteration: Iteration
-    stop: str | None
+    stop_reason: str | None
+
+    @property
+    def manual_entries(self) -> tuple[str, ...]:
+        """Entries of the manual file that it carried out."""
+        return self.proposal.manual.entries
 
 
-def iterate(sample: Sample, start: Scored, propose: Propose, first: int = 1) -> Iterator[Round]:
+def iterate(sample: Sample, start: Scored, policy: Policy, first: int = 1) -> Iterator[Round]:
     """Yield iterations until one of them is the last.
 
     Parameters
     ----------
-    propose
-        Makes a plan for a scored partition.
     first
         Number of the first iteration; higher where earlier ones were made before.
     """
-    before, number = start, first
-    while True:
-        iteration = execute(sample, before, propose(before), number)
-        stop = stop_of(sample, before, iteration, number)
-        yield Round(number, iteration, stop)
-        if stop is not None:
-            return
-        before, number = iteration.after, number + 1
+    before, made = start, list[Round]()
+    while (one := next_round(sample, before, policy, made, first + len(made))) is not None:
+        yield one
+        made.append(one)
+        before = one.iteration.after
+
+
+def next_round(
+    sample: Sample, before: Scored, policy: Policy, earlier: Sequence[Earlier], number: int
+) -> Round | None:
+    """Make the next iteration; None when the last one of the chain has been made.
+
+    A chain that has converged goes on for entries of the manual file that wait for its clusters.
+
+    Parameters
+    ----------
+    earlier
+        Iterations of the same chain, with the same manual file.
+    number
+        Number of this one.
+    """
+    done = {entry for one in earlier for entry in one.manual_entries}
+    if earlier and earlier[-1].stop_reason is not None:
+        at_limit = number > sample.refinement.max_iterations
+        if at_limit or not asked_for(policy, sample, before, done, first=False).operations:
+            return None
+    proposal = propose(policy, sample, before, done, first=not earlier)
+    iteration = execute(sample, before, proposal.plan, number)
+    return Round(number, proposal, iteration, stop_of(sample, before, iteration, number))
 
 
 def stop_of(sample: Sample, before: Scored, iteration: Iteration, number: int) -> str | None:

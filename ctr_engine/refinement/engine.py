@@ -196,6 +196,8 @@ def _log(
                 "op": operation.op,
                 "source": operation.source,
                 "reason": operation.reason,
+                "author": operation.author,
+                "date": operation.date,
                 "clusters": list(touched),
                 "new_clusters": list(children),
                 "n_cells": sum(old[name].n_cells for name in touched),

@@ -40,20 +40,33 @@ def focus_of(
     ParameterError
         If a label is unknown, or nothing is chosen.
     """
-    chosen, warnings = list(states), []
+    warnings = []
     if labels is not None:
         _require_known(labels, states, marker_map)
-        chosen = [state for state in chosen if any(_in_label(state, label) for label in labels)]
     if clusters is not None:
         ids = [state.cluster_id for state in states]
         lost = [name for name in clusters if not any(_descends(one, name) for one in ids)]
         if lost:
             warnings.append(f"There is no cluster {', '.join(map(repr, lost))}; it is left out.")
-        chosen = [s for s in chosen if any(_descends(s.cluster_id, name) for name in clusters)]
+    chosen = in_focus(states, labels, clusters)
     if not chosen:
         msg = "No cluster is in focus. Widen --focus-labels or --focus-clusters, or drop one."
         raise ParameterError(msg)
-    return Focus(tuple(state.cluster_id for state in chosen), tuple(warnings))
+    return Focus(chosen, tuple(warnings))
+
+
+def in_focus(
+    states: Sequence[ClusterState],
+    labels: Sequence[str] | None = None,
+    clusters: Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """Ids of the clusters of some labels, of some ids, or of both at once; there may be none."""
+    chosen = list(states)
+    if labels is not None:
+        chosen = [state for state in chosen if any(_in_label(state, label) for label in labels)]
+    if clusters is not None:
+        chosen = [s for s in chosen if any(_descends(s.cluster_id, name) for name in clusters)]
+    return tuple(state.cluster_id for state in chosen)
 
 
 def _require_known(

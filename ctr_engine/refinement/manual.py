@@ -1,13 +1,16 @@
 """The plan that a person writes: both forms of the file, every fault with its line."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
 from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, ParameterError
 from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.refinement.naming import Clusters, Unknown, Waiting
 from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster
 
 AnyOperation = Override | Merge | Subcluster | Relabel
@@ -21,6 +24,8 @@ SECTIONS = {
     "skip": "skip",
 }
 """Sections of the file, and the action of each entry in it."""
+CELLS = "cells"
+"""Section with the cells that a cluster had when it was named, one id in each line."""
 _NAMES = {
     "cluster_id": "cluster",
     "source_clusters": "clusters",
@@ -29,12 +34,13 @@ _NAMES = {
     "new_label": "label",
 }
 """Names of the sectioned form, and those of the other one."""
+_WHO = {"reason", "author", "date"}
 _KEYS = {
-    "override": {"cluster", "label", "new", "reason"},
-    "merge": {"clusters", "label", "new", "reason"},
-    "subcluster": {"cluster", "resolution", "reason"},
-    "relabel": {"cluster", "label", "reason"},
-    "skip": {"cluster", "reason"},
+    "override": {"cluster", "label", "new", *_WHO},
+    "merge": {"clusters", "label", "new", *_WHO},
+    "subcluster": {"cluster", "resolution", *_WHO},
+    "relabel": {"cluster", "label", *_WHO},
+    "skip": {"cluster", *_WHO},
 }
 _NEEDED = {
     "override": ("cluster", "label"),
@@ -47,10 +53,40 @@ _NEEDED = {
 
 @dataclass(frozen=True)
 class ManualPlan:
-    """Operations of the file, and the clusters that it leaves alone."""
+    """What a file asks for, as far as it can be done now.
+
+    Attributes
+    ----------
+    operations, entries
+        What can be done, and the place in the file of each.
+    skipped
+        Clusters that are left alone.
+    claimed
+        Clusters that the file names in any way; nobody else may change them.
+    waiting
+        Place and reason of each entry that cannot be done, or not yet.
+    """
 
     operations: tuple[AnyOperation, ...] = ()
+    entries: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    claimed: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An entry with its clusters as the file calls them."""
+
+    place: Place
+    action: str
+    content: dict[str, Any]
+    names: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The place in words, which tells the entries of a file apart."""
+        return ".".join(map(str, self.place))
 
 
 @dataclass
@@ -59,7 +95,6 @@ class _Reader:
 
     document: Document
     marker_map: MarkerMap
-    clusters: Sequence[str]
     resolution: float
     faults: list[Fault] = field(default_factory=list)
     named: dict[str, Place] = field(default_factory=dict)
@@ -71,16 +106,22 @@ class _Reader:
 
 
 def read_manual(
-    document: Document, marker_map: MarkerMap, clusters: Sequence[str], resolution: float
+    document: Document,
+    marker_map: MarkerMap,
+    clusters: Clusters | Sequence[str],
+    resolution: float,
+    done: Collection[str] = (),
 ) -> ManualPlan:
     """Read the content of a manual file.
 
     Parameters
     ----------
     clusters
-        Ids that exist.
+        What exists.
     resolution
         Resolution of a subclustering that names none.
+    done
+        Entries that an earlier iteration carried out.
 
     Raises
     ------
@@ -88,19 +129,88 @@ def read_manual(
         With every fault: an unknown key or action, a cluster that does not exist or is named
         twice, a label that is neither in the map nor marked ``new: true``.
     """
-    reader = _Reader(document, marker_map, clusters, resolution)
-    operations: list[AnyOperation] = []
-    skipped: list[str] = []
-    for place, action, entry in _entries(reader):
-        ids = _clusters(reader, place, action, entry)
-        operation = _operation(reader, place, action, entry, ids)
-        if operation is not None:
-            operations.append(operation)
-        elif action == "skip":
-            skipped.extend(ids)
+    reader = _Reader(document, marker_map, resolution)
+    entries = [
+        _Entry(place, action, content, _names(reader, place, action, content))
+        for place, action, content in _entries(reader)
+    ]
+    keyed = _keyed(reader)
+    known = clusters if isinstance(clusters, Clusters) else Clusters(tuple(clusters))
+    open_ = [entry for entry in entries if entry.key not in done]
+    found = _found(reader, open_, replace(known, keyed=keyed))
+    made = [(entry, _operation(reader, entry, found)) for entry in entries if entry.names]
     if reader.faults:
         raise ConfigError(document.source, reader.faults)
-    return ManualPlan(tuple(operations), tuple(skipped))
+    return _plan(reader, [pair for pair in made if pair[0] in open_], found)
+
+
+def _plan(
+    reader: _Reader,
+    made: Sequence[tuple[_Entry, AnyOperation | None]],
+    found: Mapping[str, str | Waiting],
+) -> ManualPlan:
+    """Put together what can be done, and say what cannot."""
+    ready = [
+        (entry, operation)
+        for entry, operation in made
+        if not any(isinstance(found[name], Waiting) for name in entry.names)
+    ]
+    waiting = []
+    for entry, _ in made:
+        reasons = [one.message for name in entry.names if isinstance(one := found[name], Waiting)]
+        line = reader.document.line(entry.place)
+        waiting += [f"line {line}, {entry.key}: {reason}" for reason in reasons]
+    skipped = [str(found[entry.names[0]]) for entry, _ in ready if entry.action == "skip"]
+    claimed = [one for entry, _ in made for one in map(found.__getitem__, entry.names)]
+    return ManualPlan(
+        tuple(operation for _, operation in ready if operation is not None),
+        tuple(entry.key for entry, operation in ready if operation is not None),
+        tuple(skipped),
+        tuple(one for one in claimed if isinstance(one, str)),
+        tuple(waiting),
+    )
+
+
+def _found(
+    reader: _Reader, entries: Sequence[_Entry], clusters: Clusters
+) -> dict[str, str | Waiting]:
+    """Cluster of each name; two names that have become one cluster are not carried out."""
+    found: dict[str, str | Waiting] = {}
+    for entry in entries:
+        for name in entry.names:
+            one = clusters.find(name)
+            if isinstance(one, Unknown):
+                reader.fault(entry.place, one.message)
+            else:
+                found[name] = one
+    times = Counter(one for one in found.values() if isinstance(one, str))
+    for name, one in found.items():
+        if isinstance(one, str) and times[one] > 1:
+            both = " and ".join(repr(other) for other in found if found[other] == one)
+            found[name] = Waiting(f"{both} of the file are both cluster {one!r} now")
+    return found
+
+
+def _keyed(reader: _Reader) -> dict[str, tuple[str, ...]]:
+    """Cells of the section ``cells``, by the name of their cluster."""
+    content = reader.document.value
+    if not isinstance(content, dict) or CELLS not in content:
+        return {}
+    section = content[CELLS]
+    if not isinstance(section, dict):
+        reader.fault((CELLS,), "is a table: the name of a cluster, and its cells line by line")
+        return {}
+    keyed = {}
+    for name, text in section.items():
+        place = (CELLS, name)
+        cells = tuple(dict.fromkeys(str(text).split("\n"))) if isinstance(text, str) else ()
+        cells = tuple(cell for cell in cells if cell)
+        if not cells:
+            reader.fault(place, "holds no cells; write one id in each line")
+        elif name not in reader.named:
+            reader.fault(place, f"no entry of the file names cluster {name!r}")
+        keyed[name] = cells
+    return keyed
 
 
 def _entries(reader: _Reader) -> Iterator[tuple[Place, str, dict[str, Any]]]:
@@ -111,10 +221,10 @@ def _entries(reader: _Reader) -> Iterator[tuple[Place, str, dict[str, Any]]]:
             reader.fault((), f"is a table of {', '.join(SECTIONS)} or refinements")
         return
     for key, entries in content.items():
-        if key == "version":
+        if key in ("version", CELLS):
             continue
         if key not in SECTIONS and key != "refinements":
-            known = [*SECTIONS, "refinements", "version"]
+            known = [*SECTIONS, "refinements", CELLS, "version"]
             reader.fault((key,), f"unknown key {key!r}. {_hint(key, known)}")
         elif not isinstance(entries, list):
             reader.fault((key,), "is a list of entries")
@@ -158,23 +268,20 @@ def _hint(name: str, known: Sequence[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
-def _clusters(reader: _Reader, place: Place, action: str, entry: dict[str, Any]) -> tuple[str, ...]:
-    """Ids of an entry as text; each exists and is named once in the file."""
+def _names(reader: _Reader, place: Place, action: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    """Clusters of an entry as the file calls them; each is named once in the file."""
     raw = entry["clusters"] if action == "merge" else [entry["cluster"]]
     if not isinstance(raw, list) or (action == "merge" and len(raw) < 2):
         reader.fault(place, "clusters is a list of two or more")
         return ()
-    ids = tuple(_text(value) for value in raw)
-    for name in ids:
-        if name not in reader.clusters:
-            some = ", ".join(reader.clusters[:12]) + (", ..." if len(reader.clusters) > 12 else "")
-            reader.fault(place, f"there is no cluster {name!r}; there are: {some}")
-        elif name in reader.named:
+    names = tuple(_text(value) for value in raw)
+    for name in names:
+        if name in reader.named:
             line = reader.document.line(reader.named[name])
             reader.fault(place, f"cluster {name!r} is named twice, first in line {line}")
         else:
             reader.named[name] = place
-    return ids
+    return names
 
 
 def _text(value: Any) -> str:
@@ -182,26 +289,51 @@ def _text(value: Any) -> str:
 
 
 def _operation(
-    reader: _Reader, place: Place, action: str, entry: dict[str, Any], ids: tuple[str, ...]
+    reader: _Reader, entry: _Entry, found: Mapping[str, str | Waiting]
 ) -> AnyOperation | None:
-    """Make the operation of an entry; None for a skip, and where there is a fault."""
-    if action == "skip" or not ids:
+    """Make the operation of an entry; None for a skip, and where there is a fault.
+
+    A name without a cluster stays in it; such an operation is never carried out.
+    """
+    place, action, content = entry.place, entry.action, entry.content
+    given = {"source": "manual", **_who(reader, place, content)}
+    if action == "skip":
         return None
-    reason = None if "reason" not in entry or entry["reason"] is None else str(entry["reason"])
-    given: dict[str, Any] = {"source": "manual", "reason": reason}
+    ids = tuple(
+        one if name in found and isinstance(one := found[name], str) else name
+        for name in entry.names
+    )
     if action == "subcluster":
-        resolution = _resolution(reader, place, entry)
+        resolution = _resolution(reader, place, content)
         if resolution is None:
             return None
         return Subcluster(**given, cluster=ids[0], resolution=resolution)
-    scored = action == "merge" and ("label" not in entry or entry["label"] is None)
-    found = (None, None) if scored else _label(reader, place, action, entry)
-    if found is None:
+    scored = action == "merge" and ("label" not in content or content["label"] is None)
+    label = (None, None) if scored else _label(reader, place, action, content)
+    if label is None:
         return None
     if action == "merge":
-        return Merge(**given, clusters=ids, label=found[0], path=found[1])
+        return Merge(**given, clusters=ids, label=label[0], path=label[1])
     make = Override if action == "override" else Relabel
-    return make(**given, cluster=ids[0], label=found[0], path=found[1])
+    return make(**given, cluster=ids[0], label=label[0], path=label[1])
+
+
+def _who(reader: _Reader, place: Place, content: dict[str, Any]) -> dict[str, str | None]:
+    """Reason, author and date of an entry, as far as it has them."""
+    given = {
+        name: None if name not in content or content[name] is None else str(content[name])
+        for name in sorted(_WHO)
+    }
+    if given["date"] is not None and not _is_day(given["date"]):
+        reader.fault((*place, "date"), f"is a day such as 2026-01-31; got {given['date']!r}")
+    return given
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _resolution(reader: _Reader, place: Place, entry: dict[str, Any]) -> float | None:

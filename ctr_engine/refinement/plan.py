@@ -15,6 +15,8 @@ Ids = Annotated[tuple[str, ...], Field(min_length=1)]
 class _Operation(Params):
     source: Source = Field(description="Who proposed it.")
     reason: str | None = Field(None, description="Why, in words.")
+    author: str | None = Field(None, description="Person who decided.")
+    date: str | None = Field(None, description="Day on which they did, YYYY-MM-DD.")
 
 
 class Override(_Operation):
@@ -64,6 +66,14 @@ def clusters_of(operation: Override | Merge | Subcluster | Relabel) -> tuple[str
     return (operation.cluster,)
 
 
+def describe(operation: Override | Merge | Subcluster | Relabel) -> str:
+    """Write an operation as one line."""
+    text = f"{operation.op} {', '.join(clusters_of(operation))} ({operation.source})"
+    if isinstance(operation, Subcluster):
+        return f"{text} at resolution {operation.resolution:g}"
+    return text if operation.label is None else f"{text} -> {operation.label}"
+
+
 class Plan(Params):
     """Operations in the order in which they are carried out, and the clusters that are in focus."""
 
@@ -79,6 +89,12 @@ class Plan(Params):
         """Number of operations of each kind."""
         kinds: list[str] = [operation.op for operation in self.operations]
         return {kind: kinds.count(kind) for kind in ORDER}
+
+    def changes_from(self, earlier: "Plan") -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Say which operations an earlier plan lacks, and which of its own are gone."""
+        ours, theirs = ([describe(op) for op in plan.operations] for plan in (self, earlier))
+        added = tuple(text for text in ours if text not in theirs)
+        return added, tuple(text for text in theirs if text not in ours)
 
     def as_rows(self) -> list[dict[str, Any]]:
         """Operations as flat rows of ``op, clusters, label, path, resolution, source``."""

@@ -45,6 +45,5 @@ def merged_plan(auto: Sequence[AnyOperation], manual: ManualPlan, focus: Sequenc
             "Widen the focus, or take it out of the file."
         )
         raise ParameterError(msg)
-    named = {c for op in manual.operations for c in clusters_of(op)} | set(manual.skipped)
-    kept = [op for op in auto if not named & set(clusters_of(op))]
+    kept = [op for op in auto if not set(manual.claimed) & set(clusters_of(op))]
     return plan_of([*manual.operations, *kept], focus)

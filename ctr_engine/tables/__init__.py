@@ -20,7 +20,14 @@ from ctr_engine.tables.comparison import (
     LabelOverlap,
     RunDifferences,
 )
-from ctr_engine.tables.refinement import DiagnosticReport, RefinementLog
+from ctr_engine.tables.refinement import (
+    REFINEMENT_TABLES,
+    CellHistory,
+    DiagnosticReport,
+    FinalAnnotations,
+    RefinedClusters,
+    RefinementLog,
+)
 from ctr_engine.tables.stage_h import (
     STAGE_H_TABLES,
     Annotations,
@@ -45,11 +52,12 @@ from ctr_engine.tables.tuning import (
 )
 
 __all__ = [
-    "COMPARISON_TABLES", "GATES", "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES",
-    "Annotations", "CellChanges", "ClusterAnnotations", "ClusterChanges", "ClusterStatistics",
-    "Clusters", "DELookup", "DecisionSteps", "DiagnosticReport", "GatingDetails", "LabelFlow",
-    "LabelOverlap", "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight",
-    "ReferenceValues", "RefinementLog", "RunDifferences", "TuningClusters", "TuningLabels",
+    "COMPARISON_TABLES", "GATES", "REFINEMENT_TABLES", "STAGE_H_TABLES", "STOP_REASONS",
+    "TUNING_TABLES", "Annotations", "CellChanges", "CellHistory", "ClusterAnnotations",
+    "ClusterChanges", "ClusterStatistics", "Clusters", "DELookup", "DecisionSteps",
+    "DiagnosticReport", "FinalAnnotations", "GatingDetails", "LabelFlow", "LabelOverlap",
+    "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
+    "RefinedClusters", "RefinementLog", "RunDifferences", "TuningClusters", "TuningLabels",
     "TuningSettings", "TuningShares", "arrow_schema", "checked", "col", "column_names", "frame",
     "from_rows", "names", "natural_key",
 ]  # fmt: skip

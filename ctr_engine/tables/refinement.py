@@ -46,6 +46,8 @@ class RefinementLog(Table):
     op: str = col("Operation.", isin=("override", "merge", "subcluster", "relabel"))
     source: str = col("Who proposed it.", isin=("auto", "manual"))
     reason: str = col("Why.", nullable=True)
+    author: str = col("Person who decided.", nullable=True)
+    date: str = col("Day on which they did.", nullable=True)
     clusters: object = names("Clusters that it was applied to.")
     new_clusters: object = names("Clusters that it made or changed; none where it found no parts.")
     n_cells: int = col("Cells that it touched.", ge=1)
@@ -56,3 +58,57 @@ class RefinementLog(Table):
     confidence_before: float = col("Smallest confidence of the clusters before.", ge=0)
     confidence_after: float = col("Smallest confidence of what it made.", ge=0)
     outcome: str = col("Whether anything changed.", isin=("done", "unsplittable"))
+
+
+DECIDED_BY = ("stage_h", "rescored", "relabel", "override", "merge")
+
+
+class RefinedClusters(Table):
+    """Per cell: its clusters."""
+
+    cell_id: str = col("Cell.", unique=True)
+    clusters: object = names("Its cluster after Stage H, then after each iteration.")
+
+
+class FinalAnnotations(Table):
+    """Per cell: its label after all iterations, and who gave it."""
+
+    cell_id: str = col("Cell.", unique=True)
+    clusters: object = names("Its cluster after Stage H, then after each iteration.")
+    cell_type: str = col("Label.")
+    cell_type_path: str = col("Path of the label; empty for none, and for one of a person.")
+    cell_type_root: str = col("Root of the label; a label of a person is its own.")
+    cell_type_confidence: float = col("Smallest lead on the way that scoring goes.", ge=0)
+    decided_by: str = col(
+        "What gave the label: Stage H, scoring of a part or of merged clusters, or an operation.",
+        isin=DECIDED_BY,
+    )
+    decided_in: int = col("Iteration that gave it; 0 is Stage H.", ge=0)
+
+
+class CellHistory(Table):
+    """Per step of one cell: its cluster and label, and what was done."""
+
+    cell_id: str = col("Cell.")
+    iteration: int = col("Step; 0 is Stage H.", ge=0)
+    cluster_id: str = col("Cluster after the step.")
+    cell_type: str = col("Label after the step.")
+    cell_type_path: str = col("Path of the label; empty for none, and for one of a person.")
+    cell_type_root: str = col("Root of the label; a label of a person is its own.")
+    cell_type_confidence: float = col("Smallest lead on the way that scoring goes.", ge=0)
+    decided_by: str = col("What gave the label.", isin=DECIDED_BY)
+    operation: str = col("What was done to its cluster; null for nothing.", nullable=True)
+    source: str = col("Who proposed it.", nullable=True, isin=("auto", "manual"))
+    reason: str = col("Why.", nullable=True)
+    author: str = col("Person who decided.", nullable=True)
+    date: str = col("Day on which they did.", nullable=True)
+
+
+REFINEMENT_TABLES = {
+    "diagnostic_report": DiagnosticReport,
+    "refinement_log": RefinementLog,
+    "refined_clusters": RefinedClusters,
+    "final_annotations": FinalAnnotations,
+    "cell_history": CellHistory,
+}
+"""Tables of refinement by name."""

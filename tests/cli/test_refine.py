@@ -68,6 +68,7 @@ def test_a_mixed_cluster_is_divided(annotated, tmp_path):
         "curation_log.json",
         "decision_summary.json",
         "diagnostic_report.csv",
+        "final_annotations.csv",
         "plan.json",
         "refined.h5ad",
         "refinement_log.csv",
@@ -171,7 +172,7 @@ def test_a_sample_that_was_not_annotated_is_refused(tmp_path):
     good_sample().write_h5ad(tmp_path / "sample.h5ad")
     result = ctr("refine", tmp_path / "sample.h5ad", "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert "refine what ctr annotate wrote" in words(result)
+    assert "name what ctr annotate wrote" in words(result)
 
 
 def test_results_of_annotate_are_not_mixed_with_those_of_refine(annotated):

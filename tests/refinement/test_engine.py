@@ -14,11 +14,10 @@ from ctr_engine.refinement.convergence import (
 )
 from ctr_engine.refinement.criteria import diagnose
 from ctr_engine.refinement.engine import Sample, Scored, execute, score_partition
-from ctr_engine.refinement.manual import ManualPlan
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.plan import Merge, Override, Plan, Relabel, Subcluster, plan_of
-from ctr_engine.refinement.policies import auto_operations, merged_plan
+from ctr_engine.refinement.proposals import Policy, propose
 from tests.builders import expression, marker_map
 
 MARKERS = ["Pan-CK", "CD45", "CD3", "CD20", "Ki67", "VIM"]
@@ -53,13 +52,8 @@ def labels(scored: Scored) -> dict[str, str]:
     return {state.cluster_id: state.label for state in scored.states}
 
 
-def auto(made: Sample):
-    def propose(scored: Scored) -> Plan:
-        report = diagnose(scored.states, scored.decider, scored.positive_fraction, made.refinement)
-        operations = auto_operations(report, made.refinement)
-        return merged_plan(operations, ManualPlan(), scored.partition.ids)
-
-    return propose
+def auto(made: Sample, scored: Scored) -> Plan:
+    return propose(Policy(), made, scored, (), first=True).plan
 
 
 MIXED = "0" * 80 + "1" * 80
@@ -70,11 +64,11 @@ def test_a_planted_mixture_is_divided_and_named():
     made = sample()
     before = started(made, MIXED)
     assert labels(before) == {"0": "Epithelium", "1": "Immune Cells"}
-    rounds = list(iterate(made, before, auto(made)))
+    rounds = list(iterate(made, before, Policy()))
     after = rounds[-1].iteration.after
     assert labels(after) == {"0": "Epithelium", "1:0": "T Cells", "1:1": "B Cells"}
     assert after.partition.clusters.tolist() == ["0"] * 80 + ["1:0"] * 40 + ["1:1"] * 40
-    assert [one.stop for one in rounds] == [None, "no_candidates"]
+    assert [one.stop_reason for one in rounds] == [None, "no_candidates"]
     row = rounds[0].iteration.log.iloc[0]
     assert (row["op"], row["clusters"], row["new_clusters"]) == (
         "subcluster",
@@ -110,7 +104,7 @@ def test_an_empty_plan_changes_nothing():
 def test_the_same_plan_twice_gives_the_same():
     made = sample()
     before = started(made, MIXED)
-    plan = auto(made)(before)
+    plan = auto(made, before)
     first, second = (execute(made, before, plan) for _ in range(2))
     assert first.after.states == second.after.states
     pd.testing.assert_frame_equal(first.log, second.log)
@@ -141,10 +135,10 @@ def test_a_label_that_somebody_gave_stays_and_its_score_is_that_of_its_node():
 def test_what_does_not_come_apart_is_not_tried_again():
     made = sample("E" * 80 + "T" * 80, score_threshold=99.0, resolution=0.01)
     before = started(made, "0" * 80 + "1" * 80)
-    first = execute(made, before, auto(made)(before))
+    first = execute(made, before, auto(made, before))
     assert first.log["outcome"].tolist() == ["unsplittable", "unsplittable"]
     assert first.log["labels_after"].tolist() == first.log["labels_before"].tolist()
-    assert auto(made)(first.after).operations == ()
+    assert auto(made, first.after).operations == ()
     report = diagnose(
         first.after.states, first.after.decider, first.after.positive_fraction, made.refinement
     )
@@ -189,8 +183,8 @@ FINER = EAGER | {"min_cells": 5, "min_subcluster_cells": 2, "resolution": 2.0}
 )
 def test_each_way_in_which_iterations_end(params, stops):
     made = sample(**params)
-    rounds = list(iterate(made, started(made, MIXED), auto(made)))
-    assert [one.stop for one in rounds] == stops
+    rounds = list(iterate(made, started(made, MIXED), Policy()))
+    assert [one.stop_reason for one in rounds] == stops
 
 
 def test_a_merge_and_its_label_are_seen_by_set_equivalence():

@@ -146,8 +146,11 @@ refinements:
   - {cluster: "3:0", action: subcluster}
   - {cluster: "2", action: skip}
 """
-    assert manual(sections) == manual(actions)
-    found = manual(sections)
+    found, same = manual(sections), manual(actions)
+    assert (found.operations, found.skipped) == (same.operations, same.skipped)
+    assert found.entries == ("overrides.0", "merge.0", "subcluster.0")
+    assert same.entries == ("refinements.0", "refinements.1", "refinements.2")
+    assert set(found.claimed) == {"0", "2", "3", "12", "3:0"}
     assert found.operations == (
         Override(source="manual", reason="seen", cluster="0", label="Brand New", path=None),
         Merge(source="manual", clusters=("3", "12"), label="S", path="S"),

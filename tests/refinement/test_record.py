@@ -7,10 +7,14 @@ import pytest
 
 from ctr_engine.errors import InputError
 from ctr_engine.io.samples import read_sample, write_h5ad
-from ctr_engine.refinement.convergence import clusters_as_sets, iterate
+from ctr_engine.refinement.convergence import Round, clusters_as_sets, stop_of
+from ctr_engine.refinement.engine import execute
+from ctr_engine.refinement.manual import ManualPlan
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.plan import Override, Subcluster, plan_of
-from ctr_engine.refinement.record import attach_iteration, open_sample, record_of
+from ctr_engine.refinement.proposals import Proposal
+from ctr_engine.refinement.record import record_of
+from ctr_engine.refinement.sample import attach_lineage, open_sample
 from tests.bad_inputs import good_sample
 from tests.cli.test_annotate import ctr
 
@@ -41,9 +45,17 @@ def annotated(tmp_path_factory):
 
 def one_iteration(adata, plan):
     opened = open_sample(adata, PARAMS, "x.h5ad")
-    first = next(iterate(opened.sample, opened.scored, lambda _: plan, opened.next_number))
-    record = record_of(opened, opened.scored, first, ORIGIN)
-    return attach_iteration(adata, opened.scored, first, record), first, record
+    number = opened.lineage.next_number
+    iteration = execute(opened.sample, opened.scored, plan, number)
+    proposal = Proposal(plan, iteration.log, ManualPlan(), ())
+    stop = stop_of(opened.sample, opened.scored, iteration, number)
+    first = Round(number, proposal, iteration, stop)
+    record = record_of(opened.sample, opened.scored, first, opened.lineage.records, ORIGIN)
+    return (
+        attach_lineage(adata, opened.lineage.then(iteration.after.partition, record)),
+        first,
+        record,
+    )
 
 
 def divide(cluster: str):
@@ -55,7 +67,7 @@ def test_the_labels_are_taken_up_as_they_were(annotated):
     opened = open_sample(adata, PARAMS, "x.h5ad")
     labels = dict(zip(adata.obs["cluster_lvl0"], adata.obs["cell_type_auto"], strict=True))
     assert {s.cluster_id: s.label for s in opened.scored.states} == labels
-    assert opened.next_number == 1
+    assert opened.lineage.next_number == 1
     assert opened.sample.params.profile == "adaptive"
 
 
@@ -63,8 +75,8 @@ def test_an_iteration_survives_the_file_and_the_next_goes_on(annotated, tmp_path
     refined, first, record = one_iteration(read_sample(annotated), divide("1"))
     write_h5ad(refined, tmp_path / "refined.h5ad")
     again = open_sample(read_sample(tmp_path / "refined.h5ad"), PARAMS, "refined.h5ad")
-    assert again.records == (record,)
-    assert again.next_number == 2
+    assert again.lineage.records == (record,)
+    assert again.lineage.next_number == 2
     assert clusters_as_sets(again.scored) == clusters_as_sets(first.iteration.after)
     assert again.scored.states == first.iteration.after.states
 
@@ -103,7 +115,7 @@ def test_a_held_label_and_earlier_actions_travel(annotated):
 
 
 def test_a_sample_that_was_never_annotated_is_refused():
-    with pytest.raises(InputError, match="refine what ctr annotate wrote") as caught:
+    with pytest.raises(InputError, match="name what ctr annotate wrote") as caught:
         open_sample(good_sample(), PARAMS, "sample.h5ad")
     assert "uns['stage_h_marker_map']" in str(caught.value)
 

@@ -1,0 +1,102 @@
+"""What an iteration is asked to do: by the criteria, by a manual file, within a focus."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ctr_engine.documents import Document
+from ctr_engine.refinement.criteria import diagnose
+from ctr_engine.refinement.engine import Sample, Scored
+from ctr_engine.refinement.focus import Focus, focus_of, in_focus
+from ctr_engine.refinement.manual import ManualPlan, read_manual
+from ctr_engine.refinement.naming import Clusters, Expected
+from ctr_engine.refinement.plan import Plan
+from ctr_engine.refinement.policies import auto_operations, merged_plan
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who proposes, and about which clusters.
+
+    Attributes
+    ----------
+    auto
+        Whether the criteria propose.
+    manual
+        Content of a manual file.
+    focus_labels, focus_clusters
+        Clusters that may be changed; all when None.
+    chained
+        Whether further iterations follow, so that an entry may name a part that one of them makes.
+    """
+
+    auto: bool = True
+    manual: Document | None = None
+    focus_labels: tuple[str, ...] | None = None
+    focus_clusters: tuple[str, ...] | None = None
+    chained: bool = False
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A plan, and the diagnosis and the manual entries that it comes from."""
+
+    plan: Plan
+    report: pd.DataFrame
+    manual: ManualPlan
+    warnings: tuple[str, ...]
+
+
+def propose(
+    policy: Policy, sample: Sample, scored: Scored, done: Collection[str], *, first: bool
+) -> Proposal:
+    """Make the plan of an iteration.
+
+    Parameters
+    ----------
+    done
+        Entries of the manual file that earlier iterations carried out.
+    first
+        Whether this is the first iteration of those that the policy is for.
+
+    Raises
+    ------
+    CtrError
+        If the manual file, or in the first iteration the focus, names what is not there.
+    """
+    focus = _focus(policy, sample, scored, first=first)
+    params = sample.refinement
+    report = diagnose(
+        scored.states, scored.decider, scored.positive_fraction, params, focus.clusters
+    )
+    auto = auto_operations(report, params) if policy.auto else []
+    manual = asked_for(policy, sample, scored, done, first=first)
+    plan = merged_plan(auto, manual, focus.clusters)
+    return Proposal(plan, report, manual, focus.warnings)
+
+
+def asked_for(
+    policy: Policy, sample: Sample, scored: Scored, done: Collection[str], *, first: bool
+) -> ManualPlan:
+    """Read what the manual file still asks for.
+
+    Raises
+    ------
+    ConfigError
+        With every fault of the file.
+    """
+    if policy.manual is None:
+        return ManualPlan()
+    expected: Expected = "none" if not first else "parts" if policy.chained else "all"
+    known = Clusters(scored.partition.ids, scored.partition, expected)
+    resolution = sample.refinement.resolution
+    return read_manual(policy.manual, sample.marker_map, known, resolution, done)
+
+
+def _focus(policy: Policy, sample: Sample, scored: Scored, *, first: bool) -> Focus:
+    """Clusters that may be changed; what was in focus at first may have another label later."""
+    labels, clusters = policy.focus_labels, policy.focus_clusters
+    if not first:
+        return Focus(in_focus(scored.states, labels, clusters))
+    return focus_of(scored.states, sample.marker_map, labels, clusters)
