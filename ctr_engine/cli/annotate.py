@@ -1,17 +1,22 @@
 """``ctr annotate``: clusters and labels of one sample."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ctr_engine.cli.console import show_markers, show_reasons, show_warnings, step_progress
-from ctr_engine.cli.options import analysis_params, names_in, one_input
+from ctr_engine.cli.options import names_in, one_input, pipeline_params
+from ctr_engine.cli.refine import known_preset
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
+    from ctr_engine.cli.log import RunLog
+    from ctr_engine.cli.refine_run import RefineRequest
     from ctr_engine.cli.run import RunRequest, RunResult
+    from ctr_engine.refinement.params import PipelineParams
 
 _MANY_UNASSIGNED = 0.2
 
@@ -71,9 +76,15 @@ def annotate(
     no_gpu: Annotated[  # noqa: ARG001  there is no GPU path yet; the CPU is always used
         bool, typer.Option("--no-gpu", help="Use the CPU (there is no GPU path yet).")
     ] = False,
-    skip_refinement: Annotated[  # noqa: ARG001  nothing refines yet
-        bool, typer.Option("--skip-refinement", help="Stop after Stage H (nothing refines yet).")
+    skip_refinement: Annotated[
+        bool, typer.Option("--skip-refinement", help="Stop after the labels of the clusters.")
     ] = False,
+    refinement_params: Annotated[
+        str | None, typer.Option(help="Refinement, JSON or @FILE.")
+    ] = None,
+    refinement_preset: Annotated[
+        str | None, typer.Option(help="conservative or aggressive; your own values win.")
+    ] = None,
     compute_umap: Annotated[
         bool, typer.Option("--compute-umap", help="Compute a UMAP, and draw the labels on it.")
     ] = False,
@@ -97,7 +108,7 @@ def annotate(
         int | None, typer.Option(min=1, help="Threads; all cores by default.")
     ] = None,
 ) -> None:
-    """Name the clusters of a sample from a marker map."""
+    """Name the clusters of a sample from a marker map, then refine them once."""
     clustering: dict[str, Any] = {
         "n_pcs": n_pcs,
         "n_neighbors": neighbors_k,
@@ -116,9 +127,16 @@ def annotate(
         "--generate-audit-cards": audit_cards or None,
         "--generate-review-checklist": review_checklist or None,
     }
+    refining = {
+        "--refinement-params": refinement_params,
+        "--refinement-preset": refinement_preset,
+    }
+    labels |= refining
     if compute_umap:  # which needs a graph, also on existing clusters
         flags = {"--resolution": resolution}
     _refuse_contradictions(annotation_only, clustering_only, cluster_key, flags, labels)
+    if skip_refinement:
+        _refuse_idle("--skip-refinement", refining)
     source = one_input(sample, input_)
     if output_dir is None:
         msg = "--output-dir is missing; name a folder for the results"
@@ -133,7 +151,7 @@ def annotate(
         "review_checklist": review_checklist,
     }
     report = {name: True for name, asked in shown.items() if asked}
-    params = analysis_params(
+    params = pipeline_params(
         config=config,
         profile=profile,
         preset=preset,
@@ -147,6 +165,8 @@ def annotate(
         },
         clustering=clustering,
         report=report | ({"figures": False} if no_figures else {}),
+        refinement=refinement_params,
+        refinement_preset=known_preset(refinement_preset),
     )
     if arcsinh_cofactor is not None and params.expression.normalize != "arcsinh":
         msg = "--arcsinh-cofactor would have no effect; add --normalize arcsinh"
@@ -158,16 +178,38 @@ def annotate(
         source.expanduser(),
         None if marker_map is None else marker_map.expanduser(),
         output_dir.expanduser(),
-        params,
+        params.analysis,
         (cluster_key or keys.CLUSTER) if annotation_only else None,
         n_jobs or available_cores(),
         labels=not clustering_only,
         resume=resume,
     )
-    _summary(_run(request, log_dir), request)
+    refinement = None if skip_refinement or clustering_only else _refinement(request, params)
+    _run(request, refinement, log_dir)
 
 
-def _run(request: "RunRequest", log_dir: Path | None) -> "RunResult":
+def _refinement(request: "RunRequest", params: "PipelineParams") -> "RefineRequest":
+    """Ask for one automatic iteration on the results."""
+    from ctr_engine.cli.refine_run import RefineRequest
+    from ctr_engine.io.folder import REFINEMENT
+    from ctr_engine.io.runs import COARSE_CLUSTERS
+
+    return RefineRequest(
+        sample=request.output_dir / COARSE_CLUSTERS,
+        output_dir=request.output_dir / REFINEMENT,
+        auto=True,
+        manual=None,
+        execute=True,
+        until_converged=False,
+        given=params.refinement,
+        preset=params.chosen_refinement_preset,
+        focus_labels=None,
+        focus_clusters=None,
+        n_jobs=request.n_jobs,
+    )
+
+
+def _run(request: "RunRequest", refinement: "RefineRequest | None", log_dir: Path | None) -> None:
     from ctr_engine.cli.log import run_log
     from ctr_engine.cli.run import run_stage_h
 
@@ -175,11 +217,31 @@ def _run(request: "RunRequest", log_dir: Path | None) -> "RunResult":
     with run_log(folder, "annotate") as log:
         with step_progress(request.n_steps, request.sample.name) as progress:
             result = run_stage_h(request, progress if log is None else log.steps(progress))
-        if log is not None:
-            for warning in result.warnings:
-                log.line(f"warning {warning}")
-    show_warnings(result.warnings)
-    return result
+        _tell(result.warnings, log)
+        _summary(result, request)
+        if refinement is not None:
+            _refine(refinement, log)
+
+
+def _tell(warnings: Sequence[str], log: "RunLog | None") -> None:
+    if log is not None:
+        for warning in warnings:
+            log.line(f"warning {warning}")
+    show_warnings(warnings)
+
+
+def _refine(request: "RefineRequest", log: "RunLog | None") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ctr_engine.cli.refine_run import run_refinement
+
+    with step_progress(request.n_steps, "refinement") as progress:
+        result = run_refinement(request, progress if log is None else log.steps(progress))
+    _tell(result.warnings, log)
+    console = Console()
+    for line in result.lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def _refuse_contradictions(
@@ -193,18 +255,20 @@ def _refuse_contradictions(
     if annotation_only and clustering_only:
         msg = "--annotation-only and --clustering-only exclude each other; drop one"
         raise ParameterError(msg)
-    idle = {}
     if annotation_only:
-        idle = {"--annotation-only": clustering}
+        _refuse_idle("--annotation-only", clustering)
     elif clustering_only:
-        idle = {"--clustering-only": labels}
-    for mode, flags in idle.items():
-        given = [flag for flag, value in flags.items() if value is not None]
-        if given:
-            msg = f"{', '.join(given)} would have no effect with {mode}; drop it"
-            raise ParameterError(msg)
+        _refuse_idle("--clustering-only", labels)
     if cluster_key is not None and not annotation_only:
         msg = "--cluster-key names existing clusters; add --annotation-only to use them"
+        raise ParameterError(msg)
+
+
+def _refuse_idle(mode: str, flags: dict[str, Any]) -> None:
+    """Refuse flags that would have no effect in a mode."""
+    given = [flag for flag, value in flags.items() if value is not None]
+    if given:
+        msg = f"{', '.join(given)} would have no effect with {mode}; drop it"
         raise ParameterError(msg)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ctr_engine.cli.console import show_warnings
-from ctr_engine.cli.options import analysis_params
+from ctr_engine.cli.options import pipeline_params
 from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_map(
     from ctr_engine.markers.panel import resolve_map
     from ctr_engine.markers.preflight import preflight
 
-    params = analysis_params(
+    params = pipeline_params(
         config=config,
         profile=profile,
         scoring=None,

@@ -8,7 +8,7 @@ from ctr_engine.errors import ConfigError, Fault, ParameterError
 if TYPE_CHECKING:
     from ctr_engine.documents import Document
     from ctr_engine.params import Params
-    from ctr_engine.profiles import AnalysisParams
+    from ctr_engine.refinement.params import PipelineParams
 
 AnyParams = TypeVar("AnyParams", bound="Params")
 
@@ -70,7 +70,7 @@ def validated(model: "type[AnyParams]", document: "Document", value: object) -> 
         raise ConfigError(document.source, faults) from None
 
 
-def analysis_params(
+def pipeline_params(
     *,
     config: Path | None,
     profile: str | None,
@@ -80,7 +80,9 @@ def analysis_params(
     clustering: dict[str, Any],
     preset: str | None = None,
     report: dict[str, Any] | None = None,
-) -> "AnalysisParams":
+    refinement: str | None = None,
+    refinement_preset: str | None = None,
+) -> "PipelineParams":
     """Parameters of a run: ``--config`` first, then each flag over it.
 
     Parameters
@@ -90,12 +92,9 @@ def analysis_params(
     """
     from ctr_engine.documents import Document
     from ctr_engine.params import layered
-    from ctr_engine.profiles import AnalysisParams
+    from ctr_engine.refinement.params import PipelineParams
 
-    params = AnalysisParams()
-    if config is not None:
-        document = read_document(config)
-        params = validated(AnalysisParams, document, document.value or {})
+    params = read_params(config)
     sections: dict[str, Any] = {
         name: {key: value for key, value in given.items() if value is not None}
         for name, given in (
@@ -104,18 +103,31 @@ def analysis_params(
             ("report", report or {}),
         )
     }
-    for name, text in (("scoring", scoring), ("gating", gating)):
+    for name, text in (("scoring", scoring), ("gating", gating), ("refinement", refinement)):
         if text is not None:
             document = read_setting(text, f"--{name}-params")
-            section = AnalysisParams.model_fields[name].annotation
+            section = PipelineParams.model_fields[name].annotation
             sections[name] = validated(section, document, document.value)  # type: ignore[arg-type]
-    sections |= {
-        name: value
-        for name, value in (("profile", profile), ("preset", preset))
-        if value is not None
-    }
+    names = {"profile": profile, "preset": preset, "refinement_preset": refinement_preset}
+    sections |= {name: value for name, value in names.items() if value is not None}
     given = {name: value for name, value in sections.items() if value != {}}
-    return layered(params, validated(AnalysisParams, Document("command line"), given))
+    return layered(params, validated(PipelineParams, Document("command line"), given))
+
+
+def read_params(config: Path | None) -> "PipelineParams":
+    """Read a parameter file; without one nothing is set.
+
+    Raises
+    ------
+    ConfigError
+        If something in it is unknown or out of range.
+    """
+    from ctr_engine.refinement.params import PipelineParams
+
+    if config is None:
+        return PipelineParams()
+    document = read_document(config)
+    return validated(PipelineParams, document, document.value or {})
 
 
 def names_in(text: str | None) -> tuple[str, ...] | None:

@@ -1,18 +1,18 @@
 """``ctr refine``: what refinement would do to a sample, and, when asked to, doing it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ctr_engine.cli.console import show_warnings, step_progress
-from ctr_engine.cli.options import names_in, one_input, read_document, read_setting, validated
+from ctr_engine.cli.options import names_in, one_input, read_document
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
     from ctr_engine.cli.refine_run import RefineRequest, RefineResult
-    from ctr_engine.refinement.params import RefinementParams
+    from ctr_engine.refinement.params import PipelineParams
 
 _MOST_ROWS = 40
 
@@ -33,7 +33,7 @@ def refine(
         Path | None, typer.Option("--manual", help="Plan of a person, YAML or JSON.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Parameter file; one in the form of a plan is a plan.")
+        Path | None, typer.Option(help="Parameter file (its refinement); or a plan.")
     ] = None,
     execute: Annotated[
         bool, typer.Option("--execute", help="Do it; else only the report is written.")
@@ -74,6 +74,7 @@ def refine(
     if execute and not auto and plan_file is None:
         msg = "nobody proposes anything; add --auto, --manual FILE, or both"
         raise ParameterError(msg)
+    params = _parameters(parameters, refinement_params, refinement_preset, max_iterations)
     from ctr_engine.cli.refine_run import RefineRequest
 
     request = RefineRequest(
@@ -83,8 +84,8 @@ def refine(
         manual=plan_file,
         execute=execute,
         until_converged=until_converged,
-        given=_given(parameters, refinement_params, max_iterations),
-        preset=_preset(refinement_preset),
+        given=params.refinement,
+        preset=params.chosen_refinement_preset,
         focus_labels=names_in(focus_labels),
         focus_clusters=names_in(focus_clusters),
         n_jobs=n_jobs or available_cores(),
@@ -117,23 +118,37 @@ def _files(manual: Path | None, config: Path | None) -> tuple[Path | None, Path 
     return config, None
 
 
-def _given(file: Path | None, flag: str | None, max_iterations: int | None) -> "RefinementParams":
+def _parameters(
+    file: Path | None, flag: str | None, preset: str | None, max_iterations: int | None
+) -> "PipelineParams":
+    from ctr_engine.cli.options import pipeline_params
     from ctr_engine.params import layered
-    from ctr_engine.refinement.params import RefinementParams
+    from ctr_engine.refinement.params import PipelineParams, RefinementParams
 
-    params = RefinementParams()
-    if file is not None:
-        document = read_document(file)
-        params = validated(RefinementParams, document, document.value or {})
-    if flag is not None:
-        document = read_setting(flag, "--refinement-params")
-        params = layered(params, validated(RefinementParams, document, document.value))
-    if max_iterations is not None:
-        params = layered(params, RefinementParams(max_iterations=max_iterations))
-    return params
+    params = pipeline_params(
+        config=file,
+        profile=None,
+        scoring=None,
+        gating=None,
+        expression={},
+        clustering={},
+        refinement=flag,
+        refinement_preset=known_preset(preset),
+    )
+    if max_iterations is None:
+        return params
+    limit = RefinementParams(max_iterations=max_iterations)
+    return layered(params, PipelineParams(refinement=limit))
 
 
-def _preset(name: str | None) -> Any:
+def known_preset(name: str | None) -> str | None:
+    """Refuse a preset that does not exist.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of this name.
+    """
     from ctr_engine.refinement.params import REFINEMENT_PRESETS
 
     if name is not None and name not in REFINEMENT_PRESETS:
@@ -148,8 +163,12 @@ def _show(result: "RefineResult", request: "RefineRequest") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ctr_engine.refinement.plan import describe
+
     console = Console()
-    table = Table(title="What refinement would do" if not request.execute else "First plan")
+    table = Table(
+        title="What refinement would do" if not request.execute else "What was found at first"
+    )
     for name in ("cluster", "cells", "label", "recommendation", "criterion", "why not", "target"):
         table.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
     for row in result.report.head(_MOST_ROWS).to_dict("records"):
@@ -157,9 +176,7 @@ def _show(result: "RefineResult", request: "RefineRequest") -> None:
         first = (row["cluster_id"], f"{row['n_cells']:,}", row["current_label"])
         table.add_row(*map(Text, (*first, row["recommendation"], *texts)))
     console.print(table)
-    for one in result.plan.as_rows():
-        what = f"  {one['op']} {', '.join(one['clusters'])} ({one['source']})"
-        label = f" -> {one['label']}" if one["label"] else ""
-        console.print(Text(what + label))
+    for operation in result.plan.operations:
+        console.print(Text(f"  {describe(operation)}"))
     for line in result.lines:
         console.print(Text(line), soft_wrap=True)

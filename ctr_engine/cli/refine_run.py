@@ -13,7 +13,7 @@ from ctr_engine.cli.options import read_document
 from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, InputError
 from ctr_engine.io.atomic import whole_file, write_text
-from ctr_engine.io.folder import require_no_run
+from ctr_engine.io.folder import REFINED, clear_refinement, require_no_run
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
 from ctr_engine.io.tables import write_csv
 from ctr_engine.refinement.convergence import (
@@ -45,18 +45,6 @@ from ctr_engine.tables import DiagnosticReport, FinalAnnotations, RefinementLog
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-REFINED = "refined.h5ad"
-OUTPUTS = (
-    REFINED,
-    "curation_log.json",
-    "decision_summary.json",
-    "diagnostic_report.csv",
-    "final_annotations.csv",
-    "plan.json",
-    "refinement_log.csv",
-    "score_distribution.png",
-)
 
 
 @dataclass(frozen=True)
@@ -180,12 +168,6 @@ def _write_report(request: RefineRequest, proposal: Proposal) -> None:
     write_csv(DiagnosticReport, proposal.report, request.output_dir / "diagnostic_report.csv")
     plan = proposal.plan
     _write_json(request.output_dir / "plan.json", {"focus": plan.focus, "plan": plan.as_rows()})
-
-
-def clear_refinement(folder: Path) -> None:
-    """Remove what an earlier refinement wrote, which new results would contradict."""
-    for name in OUTPUTS:
-        (folder / name).unlink(missing_ok=True)
 
 
 def _write_all(

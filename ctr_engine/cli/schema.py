@@ -19,10 +19,10 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a marker map or of a parameter file."""
     from ctr_engine.markers.schema import marker_map_schema
-    from ctr_engine.profiles import AnalysisParams
+    from ctr_engine.refinement.params import PipelineParams
 
     if name is SchemaName.marker_map:
         content = marker_map_schema()
     else:
-        content = AnalysisParams.model_json_schema()
+        content = PipelineParams.model_json_schema()
     typer.echo(json.dumps(content, indent=2, sort_keys=True))

@@ -36,6 +36,19 @@ OUTPUTS = frozenset(
     + [f"figures/{name}.png" for name in FIGURES]
 )
 UNFINISHED = ".ctr-unfinished"
+REFINEMENT = "refinement"
+"""Folder, within that of a run, of the refinement that follows it."""
+REFINED = "refined.h5ad"
+REFINEMENT_OUTPUTS = (
+    REFINED,
+    "curation_log.json",
+    "decision_summary.json",
+    "diagnostic_report.csv",
+    "final_annotations.csv",
+    "plan.json",
+    "refinement_log.csv",
+    "score_distribution.png",
+)
 _RESOLUTION = 150
 
 
@@ -81,6 +94,13 @@ def clear(folder: Path) -> None:
     for name in names:
         if name in OUTPUTS:
             (folder / name).unlink(missing_ok=True)
+    clear_refinement(folder / REFINEMENT)
+
+
+def clear_refinement(folder: Path) -> None:
+    """Remove what an earlier refinement wrote, which new results would contradict."""
+    for name in REFINEMENT_OUTPUTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _earlier_files(folder: Path) -> list[str]:

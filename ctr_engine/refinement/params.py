@@ -1,4 +1,4 @@
-"""Parameters of refinement."""
+"""Parameters of refinement, and of the whole chain that ends with it."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.params import Count, Real, Switch
+from ctr_engine.profiles import AnalysisParams
 
 
 class RefinementParams(ClusteringParams):
@@ -69,3 +70,35 @@ def refinement_params(
     layers = [REFINEMENT_PROFILES[profile]]
     layers += [] if preset is None else [REFINEMENT_PRESETS[preset]]
     return RefinementParams().over(*layers, given)
+
+
+class PipelineParams(AnalysisParams):
+    """Everything that a laboratory can set: the annotation, and the refinement after it."""
+
+    refinement_preset: RefinementPresetName | None = Field(
+        None, description="Named set of refinement parameters, under your own."
+    )
+    refinement_policy: Literal["auto", "manual"] = Field(
+        "auto", description="Who refines in the graph: criteria and manual plan, or that alone."
+    )
+    refinement: RefinementParams = Field(
+        RefinementParams(), description="What differs from the profile's refinement."
+    )
+
+    @property
+    def analysis(self) -> AnalysisParams:
+        """Parameters of the annotation alone, as far as somebody set them."""
+        names = self.model_fields_set & set(AnalysisParams.model_fields)
+        return AnalysisParams.model_validate({name: getattr(self, name) for name in names})
+
+    @property
+    def chosen_refinement_preset(self) -> RefinementPresetName | None:
+        """Preset of refinement; the conservative preset of the annotation brings its own."""
+        if self.refinement_preset is None and self.preset == "conservative":
+            return "conservative"
+        return self.refinement_preset
+
+    @property
+    def effective_refinement(self) -> RefinementParams:
+        """Refinement parameters over those of the preset and the profile."""
+        return refinement_params(self.profile, self.chosen_refinement_preset, self.refinement)

@@ -30,11 +30,16 @@ TABLES = (
 )
 
 
+_SPARED = {"--with-figures": "--no-figures", "--with-refinement": "--skip-refinement"}
+
+
 def ctr(*arguments: object):
-    """Run the command; ``annotate`` without figures, which have tests of their own."""
-    if arguments[0] == "annotate" and "--with-figures" not in arguments:
-        arguments = (*arguments, "--no-figures")
-    arguments = tuple(part for part in arguments if part != "--with-figures")
+    """Run the command; ``annotate`` without what has tests of its own: figures and refinement."""
+    if arguments[0] == "annotate":
+        for wanted, spared in _SPARED.items():
+            if wanted not in arguments:
+                arguments = (*arguments, spared)
+    arguments = tuple(part for part in arguments if part not in _SPARED)
     wide = CliRunner(env={"COLUMNS": "240"})  # so that no table folds a word
     return wide.invoke(app, [str(argument) for argument in arguments])
 

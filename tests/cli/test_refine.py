@@ -100,7 +100,7 @@ def test_iterations_one_by_one_are_those_of_one_call(annotated, tmp_path):
 
 
 def test_presets_parameters_and_their_order(annotated, tmp_path):
-    (tmp_path / "params.yaml").write_text("min_cells: 40\nheterogeneity_gap: 0.6\n")
+    (tmp_path / "params.yaml").write_text("refinement: {min_cells: 40, heterogeneity_gap: 0.6}\n")
     flags = ("--config", tmp_path / "params.yaml", "--refinement-preset", "conservative")
     more = ("--refinement-params", '{"min_cells": 30}', "--max-iterations", 7, "--auto")
     ctr("refine", annotated, "--out", tmp_path / "out", *flags, *more, "--execute")
