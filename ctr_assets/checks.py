@@ -1,4 +1,4 @@
-"""Blocking checks, made inside the step and before anything is stored."""
+"""Checks, made inside the step; the blocking ones before anything is stored."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +24,25 @@ def cells_spec(asset: str) -> dg.AssetCheckSpec:
     """Declare the check that no cell is lost or doubled."""
     text = "The table has each cell of stage_h_input exactly once."
     return _blocking(EVERY_CELL_ONCE, asset, text)
+
+
+def advisory_spec(name: str, asset: str, text: str) -> dg.AssetCheckSpec:
+    """Declare a check that warns and blocks nothing."""
+    with accepted():  # a check with partitions is in preview
+        return dg.AssetCheckSpec(
+            name, asset=asset, blocking=False, partitions_def=PARTITIONS, description=text
+        )
+
+
+def advice(name: str, asset: str, faults: Sequence[str]) -> dg.AssetCheckResult:
+    """Warn of faults; the check passes without any."""
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey(asset),
+        check_name=name,
+        passed=not faults,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(faults) or None,
+    )
 
 
 def _blocking(name: str, asset: str, text: str) -> dg.AssetCheckSpec:

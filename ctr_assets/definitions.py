@@ -1,4 +1,7 @@
-"""All definitions of the code location. A project is read when it is used, not when this loads."""
+"""All definitions of the code location.
+
+A project is read when it is used; only the number of iterations is read when definitions are made.
+"""
 
 from typing import Any
 
@@ -14,6 +17,8 @@ from ctr_assets.assets import (
     results,
     statistics,
 )
+from ctr_assets.assets.final import final_assets
+from ctr_assets.assets.refinement import iterations
 from ctr_assets.executors import chosen_executor
 from ctr_assets.io_managers import (
     StoredAnnData,
@@ -22,6 +27,8 @@ from ctr_assets.io_managers import (
     StoredPages,
     StoredTables,
 )
+from ctr_assets.iteration_files import StoredIterations
+from ctr_assets.project import n_iterations
 from ctr_assets.resources import ProjectResource
 
 STEPS = (inputs, expression, clustering, statistics, annotation, results, report)
@@ -36,21 +43,32 @@ def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
         Project folder; by default the one that ``CTR_PROJECT`` names, else the current one.
     overrides
         Resources by name, in place of ours.
+
+    Raises
+    ------
+    ConfigError
+        If the project's ``ctr.yaml`` cannot be read; without a project there are defaults.
     """
     resources: dict[str, Any] = {
         "project": ProjectResource(folder=folder),
         "tables": StoredTables(folder=folder),
         "arrays": StoredArrays(folder=folder),
         "expression": StoredExpression(folder=folder),
+        "iterations": StoredIterations(folder=folder),
         "anndata_files": StoredAnnData(folder=folder),
         "pages": StoredPages(folder=folder),
     }
+    number = n_iterations(folder)
+    steps = [asset for module in STEPS for asset in module.ASSETS]
     return dg.Definitions(
-        assets=[asset for module in STEPS for asset in module.ASSETS],
+        assets=[*steps, *iterations(number), *final_assets(number)],
         jobs=jobs.JOBS,
         resources={**resources, **overrides},
         executor=chosen_executor(),
     )
 
 
-defs = build_defs()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Definitions of the project that the environment names, made when they are asked for."""
+    return build_defs()

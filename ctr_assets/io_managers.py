@@ -22,12 +22,16 @@ from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.expression import ExpressionFile, write_expression
 from ctr_engine.io.samples import sha256_of, write_h5ad
 from ctr_engine.io.tables import read_parquet, write_parquet
-from ctr_engine.tables import STAGE_H_TABLES, Clusters
+from ctr_engine.tables import STAGE_H_TABLES, Clusters, FinalAnnotations
 
-TABLES = {**STAGE_H_TABLES, "leiden_clusters": Clusters}
+TABLES = {
+    **STAGE_H_TABLES,
+    "leiden_clusters": Clusters,
+    "final_annotations": FinalAnnotations,
+}
 
 
-class _StoredFiles(dg.UPathIOManager):
+class StoredFiles(dg.UPathIOManager):
     """Adds the hash of the file to the metadata, and words to a file that is missing."""
 
     def load_input(self, context: dg.InputContext) -> Any:
@@ -49,7 +53,7 @@ class _StoredFiles(dg.UPathIOManager):
         context.add_output_metadata({"file_sha256": sha256_of(path), "file_bytes": size})
 
 
-class TableFiles(_StoredFiles):
+class TableFiles(StoredFiles):
     """Tables as parquet, checked against their schema on the way out and in."""
 
     extension = ".parquet"
@@ -59,11 +63,11 @@ class TableFiles(_StoredFiles):
         self.record(context, Path(path))
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
-        _require(path)
+        require_file(path)
         return read_parquet(TABLES[context.asset_key.path[-1]], Path(path))
 
 
-class ExpressionFiles(_StoredFiles):
+class ExpressionFiles(StoredFiles):
     """The input of Stage H as h5ad; loading gives a handle."""
 
     extension = ".h5ad"
@@ -73,11 +77,11 @@ class ExpressionFiles(_StoredFiles):
         self.record(context, Path(path))
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ExpressionFile:
-        _require(path)
+        require_file(path)
         return ExpressionFile(Path(path))
 
 
-class AnnDataFiles(_StoredFiles):
+class AnnDataFiles(StoredFiles):
     """A finished AnnData as h5ad; loading gives its path."""
 
     extension = ".h5ad"
@@ -87,11 +91,11 @@ class AnnDataFiles(_StoredFiles):
         self.record(context, Path(path))
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
-        _require(path)
+        require_file(path)
         return Path(path)
 
 
-class PageFiles(_StoredFiles):
+class PageFiles(StoredFiles):
     """Pages as HTML; loading gives the path. The place stands in the metadata, to be opened."""
 
     extension = ".html"
@@ -102,7 +106,7 @@ class PageFiles(_StoredFiles):
         context.add_output_metadata({"page": dg.MetadataValue.path(str(path))})
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
-        _require(path)
+        require_file(path)
         return Path(path)
 
 
@@ -124,7 +128,7 @@ class ArrayFile:
             return sp.csr_matrix(parts, shape=tuple(stored["shape"]))
 
 
-class ArrayFiles(_StoredFiles):
+class ArrayFiles(StoredFiles):
     """Dense arrays and CSR graphs as npz; loading gives a handle."""
 
     extension = ".npz"
@@ -139,53 +143,57 @@ class ArrayFiles(_StoredFiles):
         self.record(context, Path(path))
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ArrayFile:
-        _require(path)
+        require_file(path)
         return ArrayFile(Path(path))
 
 
-def _require(path: UPath) -> None:
+def require_file(path: UPath) -> None:
+    """Refuse a file that is not there, in the words of the operating system."""
     if not path.exists():
         raise FileNotFoundError(2, "no such file", str(path))
 
 
-class _InProject(dg.ConfigurableIOManagerFactory):
+class StoredInProject(dg.ConfigurableIOManagerFactory):
+    """Opens the storage of a project when it is needed."""
+
     folder: str | None = Field(
         None, description="Project folder; by default CTR_PROJECT, else the current folder."
     )
 
     def storage(self) -> UPath:
+        """Folder of the stored assets."""
         return UPath(project_at(self.folder).storage)
 
 
-class StoredTables(_InProject):
+class StoredTables(StoredInProject):
     """Parquet tables in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> TableFiles:
         return TableFiles(self.storage())
 
 
-class StoredExpression(_InProject):
+class StoredExpression(StoredInProject):
     """The input of Stage H in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> ExpressionFiles:
         return ExpressionFiles(self.storage())
 
 
-class StoredAnnData(_InProject):
+class StoredAnnData(StoredInProject):
     """Finished AnnData files in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> AnnDataFiles:
         return AnnDataFiles(self.storage())
 
 
-class StoredPages(_InProject):
+class StoredPages(StoredInProject):
     """Pages in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> PageFiles:
         return PageFiles(self.storage())
 
 
-class StoredArrays(_InProject):
+class StoredArrays(StoredInProject):
     """Arrays and graphs in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> ArrayFiles:

@@ -1,7 +1,7 @@
 """How every asset hands over what it made: checked, with its version and its metadata."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,24 +17,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """What a step made: the value, its picture, what it says about itself, and its checks."""
+    """What a step made: the value, its picture, what it says about itself, and its checks.
+
+    ``advice`` are checks that do not keep a value from being stored.
+    """
 
     value: Any
-    draw: Callable[[], "Figure"]
+    draw: Callable[[], "Figure"] | None
     measured: Measured
     metadata: Mapping[str, Any] = field(default_factory=dict)
     checks: Sequence[dg.AssetCheckResult] = ()
+    advice: Sequence[dg.AssetCheckResult] = ()
 
 
 @dataclass(frozen=True)
 class Basis:
     """What an output depends on beside its code: parameters, and inputs that may change meanwhile.
 
-    ``known`` has the versions that the step really read, by the name of the input.
+    ``known`` has the versions that the step really read, by the name of the input. ``version`` is
+    that of the input which the output only passes on.
     """
 
     params: Mapping[str, Any]
     known: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
 
 
 def table_output(
@@ -57,13 +63,12 @@ def table_output(
 def with_cells(output: Output, name: str, expected: Sequence[str]) -> Output:
     """Add the check that the table has each expected cell exactly once."""
     checks = [*output.checks, cells_check(name, output.value, expected)]
-    return Output(output.value, output.draw, output.measured, output.metadata, checks)
+    return replace(output, checks=checks)
 
 
 def with_metadata(output: Output, metadata: Mapping[str, Any]) -> Output:
     """Let an output say more about itself."""
-    merged = {**output.metadata, **metadata}
-    return Output(output.value, output.draw, output.measured, merged, output.checks)
+    return replace(output, metadata={**output.metadata, **metadata})
 
 
 def materialized(
@@ -79,16 +84,17 @@ def materialized(
     require_passed(output.checks)
     key = context.asset_key if name is None else dg.AssetKey(name)
     inputs = input_versions(context, key, basis.known)
+    made = data_version(context, key, basis.params, inputs)
     return dg.MaterializeResult(
         asset_key=key,
         value=output.value,
-        data_version=data_version(context, key, basis.params, inputs),
+        data_version=made if basis.version is None else dg.DataVersion(basis.version),
         metadata={
-            **picture(output.draw),
+            **({} if output.draw is None else picture(output.draw)),
             **output.metadata,
             **output.measured.metadata(),
             "parameters": dg.MetadataValue.json(dict(basis.params)),
             "input_data_versions": dg.MetadataValue.json(inputs),
         },
-        check_results=list(output.checks),
+        check_results=[*output.checks, *output.advice],
     )

@@ -12,8 +12,9 @@ from ctr_assets.partitions import Partition, parse_key
 from ctr_engine.cli.options import read_document, validated
 from ctr_engine.errors import ConfigError, Fault, InputError, MarkerMapError
 from ctr_engine.io.samples import SUFFIXES
-from ctr_engine.params import Params, layered
+from ctr_engine.params import Count, Params, layered
 from ctr_engine.profiles import AnalysisParams
+from ctr_engine.refinement.params import PipelineParams
 
 CONFIG_FILE = "ctr.yaml"
 PROJECT_VARIABLE = "CTR_PROJECT"
@@ -26,9 +27,15 @@ class ProjectConfig(Params):
 
     samples_dir: Path = Field(Path("samples"), description="Samples, <tissue>/<sample>.h5ad.")
     marker_maps_dir: Path = Field(Path("marker_maps"), description="Maps, <tissue>.json or .yaml.")
+    manual_dir: Path = Field(
+        Path("manual"), description="Manual plans of refinement, <tissue>__<sample>.yaml."
+    )
     storage: Path = Field(Path("storage"), description="Where the assets are stored.")
-    defaults: AnalysisParams = Field(AnalysisParams(), description="Parameters of every tissue.")
-    tissues: Mapping[TissueName, AnalysisParams] = Field(
+    refinement_iterations: Annotated[Count, Field(ge=1, le=9)] = Field(
+        3, description="Assets refinement_iteration_1 to _N; one that has converged costs nothing."
+    )
+    defaults: PipelineParams = Field(PipelineParams(), description="Parameters of every tissue.")
+    tissues: Mapping[TissueName, PipelineParams] = Field(
         {}, description="Parameters of single tissues, over the defaults."
     )
 
@@ -51,7 +58,11 @@ class Project:
         return self.root / ".dagster"
 
     def params_for(self, partition: Partition) -> AnalysisParams:
-        """Parameters of a partition's tissue."""
+        """Parameters with which a partition is annotated."""
+        return self.pipeline_for(partition).analysis
+
+    def pipeline_for(self, partition: Partition) -> PipelineParams:
+        """All parameters of a partition's tissue."""
         defaults, tissues = self.config.defaults, self.config.tissues
         if partition.tissue not in tissues:
             return defaults
@@ -90,6 +101,22 @@ class Project:
             raise MarkerMapError(tissue, [Fault(f"{both}: more than one map; keep one")])
         return found[0] if found else candidates[0]
 
+    def manual_plan_path(self, partition: Partition) -> Path:
+        """File of a partition's manual plan; the YAML name when there is none.
+
+        Raises
+        ------
+        ConfigError
+            If there is more than one.
+        """
+        folder = self.root / self.config.manual_dir
+        candidates = [folder / f"{partition.key}{suffix}" for suffix in (".yaml", ".yml", ".json")]
+        found = [path for path in candidates if path.exists()]
+        if len(found) > 1:
+            both = " and ".join(str(path) for path in found)
+            raise ConfigError(partition.key, [Fault(f"{both}: more than one plan; keep one")])
+        return found[0] if found else candidates[0]
+
     def partitions(self) -> list[Partition]:
         """Find the samples that lie in the folder and have a proper name, in order of their key."""
         folder = self.root / self.config.samples_dir
@@ -113,6 +140,20 @@ def load_project(folder: Path) -> Project:
     return Project(folder.resolve(), validated(ProjectConfig, document, document.value or {}))
 
 
+def n_iterations(folder: str | None) -> int:
+    """Iterations of refinement that a project asks for; the default where there is no project.
+
+    Raises
+    ------
+    ConfigError
+        If its ``ctr.yaml`` cannot be read.
+    """
+    place = _folder(folder)
+    if not (place / CONFIG_FILE).is_file():
+        return ProjectConfig().refinement_iterations
+    return load_project(place).config.refinement_iterations
+
+
 def project_at(folder: str | None) -> Project:
     """Open a project: the folder given, else what ``CTR_PROJECT`` names, else the current folder.
 
@@ -121,4 +162,8 @@ def project_at(folder: str | None) -> Project:
     ConfigError
         If there is none.
     """
-    return load_project(Path(folder or os.environ.get(PROJECT_VARIABLE) or Path.cwd()))
+    return load_project(_folder(folder))
+
+
+def _folder(folder: str | None) -> Path:
+    return Path(folder or os.environ.get(PROJECT_VARIABLE) or Path.cwd())

@@ -1,6 +1,7 @@
 """What assets are given: the project, and the marker maps as they were observed. No IO managers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -8,13 +9,19 @@ from pydantic import Field
 
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project, project_at
-from ctr_engine.errors import Fault, MarkerMapError
+from ctr_assets.versions import digest
+from ctr_engine.cli.options import read_document
+from ctr_engine.documents import Document
+from ctr_engine.errors import ConfigError, Fault, MarkerMapError
 from ctr_engine.io.atomic import write_text
 from ctr_engine.io.samples import read_marker_map
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.profiles import AnalysisParams
 
 MARKER_MAP_VERSIONS = "marker_map_versions"
+MANUAL_PLAN_VERSIONS = "manual_plan_versions"
+NO_PLAN = "none"
+"""Version of the manual plan of a partition that has none."""
 
 
 class ProjectResource(dg.ConfigurableResource):
@@ -77,3 +84,52 @@ def _kept(copy: Path, content_hash: str) -> MarkerMap | None:
 
 def _copy_path(project: Project, tissue: str, content_hash: str) -> Path:
     return project.storage / MARKER_MAP_VERSIONS / tissue / f"{content_hash}.json"
+
+
+def keep_manual_plan(project: Project, partition: Partition) -> str:
+    """Give the version of a partition's manual plan, and keep a copy of the plan under it.
+
+    The version is a hash of the content: comments and white space do not count.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not well formed; no copy is made then.
+    """
+    path = project.manual_plan_path(partition)
+    if not path.exists():
+        return NO_PLAN
+    document = read_document(path)
+    if document.value is None:
+        return NO_PLAN
+    version = digest(document.value)
+    copy, text = _plan_copy(project, partition, version, path.suffix), path.read_text("utf-8-sig")
+    if not copy.exists() or copy.read_text("utf-8") != text:  # lines may have moved
+        write_text(copy, text)
+    return version
+
+
+def kept_manual_plan(project: Project, partition: Partition, version: str) -> Document | None:
+    """Read the copy of a manual plan that was observed; None where there was none.
+
+    Raises
+    ------
+    ConfigError
+        If the copy is gone or is no longer what its name says.
+    """
+    if version == NO_PLAN:
+        return None
+    candidates = [
+        _plan_copy(project, partition, version, suffix) for suffix in (".yaml", ".yml", ".json")
+    ]
+    for copy in candidates:
+        if copy.exists():
+            document = read_document(copy)
+            if digest(document.value) == version:
+                return replace(document, source=str(project.manual_plan_path(partition)))
+    message = f"no plan with the hash {version} is kept; observe manual_plan again"
+    raise ConfigError(str(candidates[0]), [Fault(message)])
+
+
+def _plan_copy(project: Project, partition: Partition, version: str, suffix: str) -> Path:
+    return project.storage / MANUAL_PLAN_VERSIONS / partition.key / f"{version}{suffix}"

@@ -1,10 +1,10 @@
-"""What people put in: samples and marker maps, observed and never written."""
+"""What people put in: samples, marker maps and manual plans, observed and never written."""
 
 import dagster as dg
 
 from ctr_assets.partitions import PARTITIONS, Partition, parse_key
 from ctr_assets.project import Project
-from ctr_assets.resources import ProjectResource, keep_marker_map
+from ctr_assets.resources import ProjectResource, keep_manual_plan, keep_marker_map
 from ctr_assets.unstable import accepted
 from ctr_assets.versions import DATA_VERSION_TAG, current_version
 from ctr_engine.errors import CtrError, Fault, InputError
@@ -27,7 +27,11 @@ def marker_map_version(project: Project, partition: Partition) -> str:
     return keep_marker_map(project, partition.tissue).content_hash
 
 
-VERSIONS = {"sample": sample_version, "marker_map": marker_map_version}
+VERSIONS = {
+    "sample": sample_version,
+    "marker_map": marker_map_version,
+    "manual_plan": keep_manual_plan,
+}
 
 
 def _observed(
@@ -62,6 +66,9 @@ sample = _observable("sample", "A sample as it lies in the folder; its version i
 marker_map = _observable(
     "marker_map", "The marker map of the tissue; its version is the hash of what the map means."
 )
+manual_plan = _observable(
+    "manual_plan", "What a person wrote down for refinement; its version is the hash of that."
+)
 
 
 def observe(instance: dg.DagsterInstance, project: Project, partition: Partition, name: str) -> str:
@@ -80,4 +87,4 @@ def observe(instance: dg.DagsterInstance, project: Project, partition: Partition
     return version
 
 
-ASSETS = [sample, marker_map]
+ASSETS = [sample, marker_map, manual_plan]

@@ -1,6 +1,7 @@
 """What people take home; not on the path to the labels."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
@@ -11,12 +12,16 @@ from ctr_assets.assets.inputs import sample_version
 from ctr_assets.io_managers import ArrayFile
 from ctr_assets.metadata import step
 from ctr_assets.outputs import Basis, Output, materialized
-from ctr_assets.partitions import parse_key
+from ctr_assets.partitions import Partition, parse_key
+from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource
 from ctr_engine.analysis import attach
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.io.samples import read_sample
 from ctr_engine.reporting import figures
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 def require_same_sample(context: dg.AssetExecutionContext, version: str) -> None:
@@ -31,6 +36,35 @@ def require_same_sample(context: dg.AssetExecutionContext, version: str) -> None
     if annotated != version:
         msg = f"the sample of {context.partition_key} was replaced; materialize stage_h_input first"
         raise dg.Failure(msg, allow_retries=False)
+
+
+def annotated_sample(
+    context: dg.AssetExecutionContext,
+    project: Project,
+    partition: Partition,
+    stage_h_input: ExpressionFile,
+    pca: ArrayFile,
+    tables: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
+) -> "AnnData":
+    """Give the sample of a partition with its clusters and labels.
+
+    Parameters
+    ----------
+    tables
+        ``leiden_clusters``, ``de_lookup`` and ``annotations``.
+    """
+    require_same_sample(context, sample_version(project, partition))
+    clusters, lookup, annotations = tables
+    return attach(
+        read_sample(project.sample_path(partition)),
+        stage_h_input.read(),
+        clusters,
+        project.params_for(partition),
+        lookup=lookup,
+        annotations=annotations,
+        marker_map=scored_map(context, project),
+        coordinates=pca.read(),
+    )
 
 
 @dg.asset(
@@ -50,24 +84,13 @@ def coarse_clusters(
     """Give the sample back with clusters and labels, for scanpy."""
     with step() as measured:
         folder, partition = project.open(), parse_key(context.partition_key)
-        marker_map = scored_map(context, folder)
-        require_same_sample(context, sample_version(folder, partition))
-        result = attach(
-            read_sample(folder.sample_path(partition)),
-            stage_h_input.read(),
-            leiden_clusters,
-            folder.params_for(partition),
-            lookup=de_lookup,
-            annotations=annotations,
-            marker_map=marker_map,
-            coordinates=pca.read(),
-        )
+        tables = (leiden_clusters, de_lookup, annotations)
+        result = annotated_sample(context, folder, partition, stage_h_input, pca, tables)
     metadata = {
         "dagster/row_count": result.n_obs,
         "obs_columns": dg.MetadataValue.json([str(name) for name in result.obs.columns]),
-        MAP_HASH: marker_map.content_hash,
+        MAP_HASH: scored_map(context, folder).content_hash,
     }
-
     return materialized(
         context,
         Output(result, partial(figures.cell_label_counts, annotations), measured, metadata),

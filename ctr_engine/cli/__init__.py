@@ -10,7 +10,9 @@ from ctr_engine.cli.compare import compare
 from ctr_engine.cli.console import FriendlyGroup
 from ctr_engine.cli.explain import explain
 from ctr_engine.cli.export_markers import export_markers
+from ctr_engine.cli.history import history
 from ctr_engine.cli.refine import refine
+from ctr_engine.cli.review import export_review, import_review
 from ctr_engine.cli.schema import schema
 from ctr_engine.cli.simulate import simulate
 from ctr_engine.cli.tune import tune
@@ -47,6 +49,9 @@ def build_app() -> typer.Typer:
     app.command("annotate")(annotate)
     app.command("check-map")(check_map)
     app.command("refine")(refine)
+    app.command("history")(history)
+    app.command("export-review")(export_review)
+    app.command("import-review")(import_review)
     app.command("explain")(explain)
     app.command("compare")(compare)
     app.command("tune")(tune)

@@ -21,6 +21,7 @@ from ctr_engine.refinement.convergence import (
     Round,
     iterate,
     mean_score,
+    summary,
     unassigned_cells,
 )
 from ctr_engine.refinement.engine import Scored
@@ -242,21 +243,8 @@ def _line(one: Round, before: Scored) -> str:
 
 def _summary(opened: Opened, rounds: list[Round]) -> dict[str, Any]:
     """What was decided, in numbers."""
-    before, entries = opened.scored, []
-    for one in rounds:
-        after = one.iteration.after
-        entries.append(
-            {
-                "iteration": one.number,
-                "operations": one.iteration.plan.counts(),
-                "clusters": [len(before.states), len(after.states)],
-                "mean_score": [mean_score(before), mean_score(after)],
-                "unassigned_cells": [unassigned_cells(before), unassigned_cells(after)],
-                "stop_reason": one.stop_reason,
-                "waiting": one.proposal.manual.waiting,
-            }
-        )
-        before = after
+    states = [opened.scored, *(one.iteration.after for one in rounds)]
+    entries = [summary(before, one) for one, before in zip(rounds, states, strict=False)]
     return {"iterations": entries, "stop_reason": rounds[-1].stop_reason}
 
 

@@ -17,13 +17,15 @@ SUFFIXES = (".h5ad", ".zarr")
 _CHUNK = 1 << 20
 
 
-def read_sample(path: Path) -> "AnnData":
+def read_sample(path: Path, *, values: bool = True) -> "AnnData":
     """Read a sample.
 
     Parameters
     ----------
     path
         An ``.h5ad`` file or a ``.zarr`` folder.
+    values
+        Whether to read more of an ``.h5ad`` file than ``obs`` and ``uns``.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def read_sample(path: Path) -> "AnnData":
         with warnings.catch_warnings():
             # duplicate names are an error of ours, with the names in it
             warnings.filterwarnings("ignore", "(Observation|Variable) names are not unique")
-            adata = _read_h5ad(path) if path.suffix == ".h5ad" else anndata.read_zarr(path)
+            adata = _read_h5ad(path, values) if path.suffix == ".h5ad" else anndata.read_zarr(path)
     except (
         OSError,
         LookupError,
@@ -72,7 +74,7 @@ def _refuse_pickle(path: Path) -> None:
                 raise InputError(str(path), [fault])
 
 
-def _read_h5ad(path: Path) -> "AnnData":
+def _read_h5ad(path: Path, values: bool) -> "AnnData":
     import anndata
     import h5py
 
@@ -81,7 +83,11 @@ def _read_h5ad(path: Path) -> "AnnData":
     if missing:
         msg = f"it is HDF5, but has no {' and no '.join(sorted(missing))}"
         raise ValueError(msg)
-    return anndata.read_h5ad(path)
+    if values:
+        return anndata.read_h5ad(path)
+    with h5py.File(path) as file:
+        parts = {name: anndata.io.read_elem(file[name]) for name in ("obs", "uns") if name in file}
+    return anndata.AnnData(**parts)
 
 
 def write_h5ad(adata: "AnnData", path: Path) -> None:

@@ -17,11 +17,16 @@ from ctr_engine.tables import arrow_schema, checked
 Model = TypeVar("Model", bound=pa.DataFrameModel)
 
 
-def write_parquet(model: type[Model], table: pd.DataFrame, path: Path) -> None:
-    """Write a checked table as parquet (zstd), with the declared types."""
+def write_parquet(
+    model: type[Model], table: pd.DataFrame, path: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write a checked table as parquet (zstd), with the declared types.
+
+    ``notes`` are texts that travel in the metadata of the file.
+    """
     schema = arrow_schema(model)
     content = arrow.Table.from_pandas(checked(model, table), schema=schema, preserve_index=False)
-    content = content.replace_schema_metadata({"ctr_table": model.__name__})
+    content = content.replace_schema_metadata({"ctr_table": model.__name__, **(notes or {})})
     with whole_file(path) as temporary:
         pq.write_table(content, temporary, compression="zstd")
 
@@ -50,6 +55,22 @@ def read_parquet(model: type[Model], path: Path) -> pd.DataFrame:
         if arrow.types.is_list(field.type):
             table[field.name] = [list(names) for names in table[field.name]]
     return checked(model, table)
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Read the texts that :func:`write_parquet` put into the metadata of a file.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read as parquet.
+    """
+    try:
+        stored = pq.read_schema(path).metadata or {}
+    except (OSError, arrow.ArrowInvalid) as error:
+        msg = f"{path} cannot be read as parquet: {error}. Materialize it again."
+        raise TableError(msg) from None
+    return {name.decode(): text.decode() for name, text in stored.items()}
 
 
 def write_csv(

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from ctr_engine.refinement.engine import Iteration, Sample, Scored, execute
+from ctr_engine.refinement.engine import Iteration, Rules, Sample, Scored, execute
+from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.proposals import Policy, Proposal, asked_for, propose
 
 NO_CANDIDATES = "no_candidates"
@@ -63,8 +64,6 @@ def next_round(
 ) -> Round | None:
     """Make the next iteration; None when the last one of the chain has been made.
 
-    A chain that has converged goes on for entries of the manual file that wait for its clusters.
-
     Parameters
     ----------
     earlier
@@ -72,14 +71,29 @@ def next_round(
     number
         Number of this one.
     """
-    done = {entry for one in earlier for entry in one.manual_entries}
-    if earlier and earlier[-1].stop_reason is not None:
-        at_limit = number > sample.refinement.max_iterations
-        if at_limit or not asked_for(policy, sample, before, done, first=False).operations:
-            return None
-    proposal = propose(policy, sample, before, done, first=not earlier)
+    if is_finished(sample, before.partition, policy, earlier, number):
+        return None
+    proposal = propose(policy, sample, before, _done(earlier), first=not earlier)
     iteration = execute(sample, before, proposal.plan, number)
     return Round(number, proposal, iteration, stop_of(sample, before, iteration, number))
+
+
+def is_finished(
+    rules: Rules, partition: Partition, policy: Policy, earlier: Sequence[Earlier], number: int
+) -> bool:
+    """Whether the last iteration of a chain has been made; the cells are not needed to know.
+
+    A chain that has converged goes on for entries of the manual file that wait for its clusters.
+    """
+    if not earlier or earlier[-1].stop_reason is None:
+        return False
+    if number > rules.refinement.max_iterations:
+        return True
+    return not asked_for(policy, rules, partition, _done(earlier), first=False).operations
+
+
+def _done(earlier: Sequence[Earlier]) -> set[str]:
+    return {entry for one in earlier for entry in one.manual_entries}
 
 
 def stop_of(sample: Sample, before: Scored, iteration: Iteration, number: int) -> str | None:
@@ -115,3 +129,17 @@ def unassigned_cells(scored: Scored) -> int:
     """Cells of clusters without a label."""
     lost = [s for s in scored.states if s.stop_reason == "no_root_passed" and not s.held]
     return sum(state.n_cells for state in lost)
+
+
+def summary(before: Scored, one: Round) -> dict[str, Any]:
+    """Say in numbers what an iteration did, ready for JSON; pairs are before and after."""
+    after = one.iteration.after
+    return {
+        "iteration": one.number,
+        "operations": one.iteration.plan.counts(),
+        "clusters": [len(before.states), len(after.states)],
+        "mean_score": [mean_score(before), mean_score(after)],
+        "unassigned_cells": [unassigned_cells(before), unassigned_cells(after)],
+        "stop_reason": one.stop_reason,
+        "waiting": list(one.proposal.manual.waiting),
+    }

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,18 @@ Float64 = npt.NDArray[np.float64]
 
 _DIVIDING = (*ClusteringParams.model_fields, "min_subcluster_cells")
 """Parameters that decide whether a cluster comes apart."""
+
+
+class Rules(Protocol):
+    """What a plan can be read with, before any cell is."""
+
+    @property
+    def marker_map(self) -> MarkerMap:
+        """Cell types that a label may name."""
+
+    @property
+    def refinement(self) -> RefinementParams:
+        """Parameters of refinement."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Where every cell has been: its cluster after each iteration, its label now, and who gave it."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,6 +64,16 @@ class Lineage:
         unique, inverse = np.unique(ways, axis=0, return_inverse=True)
         names = [[steps[i][1][code] for i, code in enumerate(way)] for way in unique.tolist()]
         return [names[i] for i in inverse.reshape(-1).tolist()]
+
+    @cached_property
+    def content_sha256(self) -> str:
+        """SHA-256 of all of it but the times at which iterations were made."""
+        known = hashlib.sha256()
+        clusters = [ids.tolist() for ids in self.clusters]
+        records = [one.model_dump(mode="json", exclude={"timestamp"}) for one in self.records]
+        for part in (self.cell_ids.tolist(), clusters, records):
+            known.update(json.dumps(part, sort_keys=True).encode())
+        return known.hexdigest()
 
     def then(self, partition: Partition, record: IterationRecord) -> "Lineage":
         """Lineage with one more iteration.
@@ -149,7 +161,7 @@ _SOURCES = dict(zip(_NAMES, ("label", "path", "root", "confidence"), strict=True
 }
 
 
-def history(lineage: Lineage, cell: str, of_stage_h: pd.Series) -> pd.DataFrame:
+def history(lineage: Lineage, cell: str, of_stage_h: Mapping[str, Any]) -> pd.DataFrame:
     """Follow one cell.
 
     Parameters
@@ -180,7 +192,7 @@ def history(lineage: Lineage, cell: str, of_stage_h: pd.Series) -> pd.DataFrame:
     return from_rows(CellHistory, rows)
 
 
-def _first_step(cell: str, cluster: str, of_stage_h: pd.Series) -> dict[str, Any]:
+def _first_step(cell: str, cluster: str, of_stage_h: Mapping[str, Any]) -> dict[str, Any]:
     label, path, root, confidence = (of_stage_h[name] for name in _OF_STAGE_H)
     return {
         "cell_id": cell,

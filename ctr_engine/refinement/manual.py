@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,7 +10,7 @@ from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, ParameterError
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.refinement.naming import Clusters, Unknown, Waiting
-from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster
+from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster, is_day
 
 AnyOperation = Override | Merge | Subcluster | Relabel
 Place = tuple[str | int, ...]
@@ -324,16 +323,9 @@ def _who(reader: _Reader, place: Place, content: dict[str, Any]) -> dict[str, st
         name: None if name not in content or content[name] is None else str(content[name])
         for name in sorted(_WHO)
     }
-    if given["date"] is not None and not _is_day(given["date"]):
+    if given["date"] is not None and not is_day(given["date"]):
         reader.fault((*place, "date"), f"is a day such as 2026-01-31; got {given['date']!r}")
     return given
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
 
 
 def _resolution(reader: _Reader, place: Place, entry: dict[str, Any]) -> float | None:

@@ -1,6 +1,7 @@
 """What is to be done to clusters: operations as data, in the order of their execution."""
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,6 +11,14 @@ from ctr_engine.tables import natural_key
 
 Source = Literal["auto", "manual"]
 Ids = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day in the form of ISO 8601, such as 2026-01-31."""
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 class _Operation(Params):

@@ -7,10 +7,11 @@ import pandas as pd
 
 from ctr_engine.documents import Document
 from ctr_engine.refinement.criteria import diagnose
-from ctr_engine.refinement.engine import Sample, Scored
+from ctr_engine.refinement.engine import Rules, Sample, Scored
 from ctr_engine.refinement.focus import Focus, focus_of, in_focus
 from ctr_engine.refinement.manual import ManualPlan, read_manual
 from ctr_engine.refinement.naming import Clusters, Expected
+from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.plan import Plan
 from ctr_engine.refinement.policies import auto_operations, merged_plan
 
@@ -71,15 +72,15 @@ def propose(
         scored.states, scored.decider, scored.positive_fraction, params, focus.clusters
     )
     auto = auto_operations(report, params) if policy.auto else []
-    manual = asked_for(policy, sample, scored, done, first=first)
+    manual = asked_for(policy, sample, scored.partition, done, first=first)
     plan = merged_plan(auto, manual, focus.clusters)
     return Proposal(plan, report, manual, focus.warnings)
 
 
 def asked_for(
-    policy: Policy, sample: Sample, scored: Scored, done: Collection[str], *, first: bool
+    policy: Policy, rules: Rules, partition: Partition, done: Collection[str], *, first: bool
 ) -> ManualPlan:
-    """Read what the manual file still asks for.
+    """Read what the manual file still asks for; the cells themselves are not needed.
 
     Raises
     ------
@@ -89,9 +90,9 @@ def asked_for(
     if policy.manual is None:
         return ManualPlan()
     expected: Expected = "none" if not first else "parts" if policy.chained else "all"
-    known = Clusters(scored.partition.ids, scored.partition, expected)
-    resolution = sample.refinement.resolution
-    return read_manual(policy.manual, sample.marker_map, known, resolution, done)
+    known = Clusters(partition.ids, partition, expected)
+    resolution = rules.refinement.resolution
+    return read_manual(policy.manual, rules.marker_map, known, resolution, done)
 
 
 def _focus(policy: Policy, sample: Sample, scored: Scored, *, first: bool) -> Focus:

@@ -70,15 +70,16 @@ def profile_of(adata: "AnnData", source: str) -> str:
     return _annotated_with(adata, source)[0].profile
 
 
-def marker_map_of(adata: "AnnData", source: str) -> MarkerMap:
+def stored_map(adata: "AnnData", source: str) -> MarkerMap:
     """Marker map that a sample was annotated with.
 
     Raises
     ------
     InputError
-        If it was not annotated by us.
+        If it holds none.
     """
-    return _annotated_with(adata, source)[1]
+    _require(source, [] if keys.UNS_MARKER_MAP in adata.uns else [f"uns[{keys.UNS_MARKER_MAP!r}]"])
+    return parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), f"{source}.json")
 
 
 def _annotated_with(adata: "AnnData", source: str) -> tuple[AnalysisParams, MarkerMap]:
@@ -97,8 +98,7 @@ def _annotated_with(adata: "AnnData", source: str) -> tuple[AnalysisParams, Mark
         fault = Fault(f"its uns[{keys.UNS_PARAMS!r}] cannot be read ({error}); annotate it again")
         raise InputError(source, [fault]) from None
     stored = ExpressionParams(layer=keys.STAGE_H_LAYER, technical_markers=())
-    marker_map = parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), f"{source}.json")
-    return params.model_copy(update={"expression": stored}), marker_map
+    return params.model_copy(update={"expression": stored}), stored_map(adata, source)
 
 
 def _require(source: str, missing: list[str]) -> None:

@@ -134,10 +134,15 @@ def label_counts(annotated: pd.DataFrame) -> "Figure":
     return bars([str(name) for name in counts.index], [float(n) for n in counts], "cells")
 
 
-def cell_label_counts(annotations: pd.DataFrame) -> "Figure":
+def cell_label_counts(annotations: pd.DataFrame, column: str = "cell_type_auto") -> "Figure":
     """Cells by label."""
-    counts = annotations["cell_type_auto"].value_counts()
+    counts = annotations[column].value_counts()
     return bars([str(name) for name in counts.index], [float(n) for n in counts], "cells")
+
+
+def final_label_counts(annotations: pd.DataFrame) -> "Figure":
+    """Cells by their label after all iterations."""
+    return cell_label_counts(annotations, "cell_type")
 
 
 def bars(names: Sequence[str], values: Sequence[float], label: str) -> "Figure":

@@ -27,6 +27,7 @@ from ctr_engine.tables.refinement import (
     FinalAnnotations,
     RefinedClusters,
     RefinementLog,
+    ReviewSheet,
 )
 from ctr_engine.tables.stage_h import (
     STAGE_H_TABLES,
@@ -57,7 +58,7 @@ __all__ = [
     "ClusterChanges", "ClusterStatistics", "Clusters", "DELookup", "DecisionSteps",
     "DiagnosticReport", "FinalAnnotations", "GatingDetails", "LabelFlow", "LabelOverlap",
     "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
-    "RefinedClusters", "RefinementLog", "RunDifferences", "TuningClusters", "TuningLabels",
-    "TuningSettings", "TuningShares", "arrow_schema", "checked", "col", "column_names", "frame",
-    "from_rows", "names", "natural_key",
+    "RefinedClusters", "RefinementLog", "ReviewSheet", "RunDifferences", "TuningClusters",
+    "TuningLabels", "TuningSettings", "TuningShares", "arrow_schema", "checked", "col",
+    "column_names", "frame", "from_rows", "names", "natural_key",
 ]  # fmt: skip

@@ -104,11 +104,32 @@ class CellHistory(Table):
     date: str = col("Day on which they did.", nullable=True)
 
 
+class ReviewSheet(Table):
+    """Per cluster: its label and what speaks for it, and empty columns for the curator."""
+
+    cluster_id: str = col("Cluster.", unique=True)
+    n_cells: int = col("Its cells.", ge=1)
+    cell_type: str = col("Its label.")
+    cell_type_path: str = col("Path of the label; empty for none, and for one of a person.")
+    cell_type_confidence: float = col("Smallest lead on the way that scoring goes.", ge=0)
+    runner_up: str = col("Path of the closest rival on that way.", nullable=True)
+    margin_to_runner_up: float = col("Lead over it.", nullable=True)
+    reason: str = col("Why scoring stops where it does.")
+    decided_by: str = col("What gave the label.", isin=DECIDED_BY)
+    curated_label: str = col("To be filled in: the right label, or its path.", nullable=True)
+    curator: str = col("To be filled in: who says so.", nullable=True)
+    curated_on: str = col("To be filled in: the day, YYYY-MM-DD.", nullable=True)
+    curated_reason: str = col("To be filled in: why.", nullable=True)
+    source_file: str = col("File that the clusters come from.")
+    source_sha256: str = col("SHA-256 of those clusters and how they came about.")
+
+
 REFINEMENT_TABLES = {
     "diagnostic_report": DiagnosticReport,
     "refinement_log": RefinementLog,
     "refined_clusters": RefinedClusters,
     "final_annotations": FinalAnnotations,
     "cell_history": CellHistory,
+    "review_sheet": ReviewSheet,
 }
 """Tables of refinement by name."""

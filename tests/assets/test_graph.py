@@ -24,6 +24,20 @@ PARENTS = {
         "marker_map", "stage_h_input", "reference_values", "cluster_statistics", "de_lookup",
     },
     "annotations": {"stage_h_input", "leiden_clusters", "cluster_annotations"},
+    "refinement_iteration_1": {
+        "stage_h_input", "leiden_clusters", "cluster_annotations", "manual_plan",
+    },
+    "refinement_iteration_2": {
+        "stage_h_input", "leiden_clusters", "refinement_iteration_1", "manual_plan",
+    },
+    "refinement_iteration_3": {
+        "stage_h_input", "leiden_clusters", "refinement_iteration_2", "manual_plan",
+    },
+    "final_annotations": {"stage_h_input", "annotations", "refinement_iteration_3"},
+    "refined": {
+        "stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations",
+        "refinement_iteration_3", "final_annotations",
+    },
     "coarse_clusters": {"stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations"},
     "report": {
         "stage_h_input", "pca", "knn_graph", "reference_values", "cluster_statistics", "de_lookup",
@@ -34,9 +48,13 @@ PARENTS = {
 TABLES = {
     "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",
     "marker_evidence", "decision_steps", "gating_details", "cluster_annotations", "annotations",
-    "near_miss_report",
+    "near_miss_report", "final_annotations",
 }  # fmt: skip
-GPU_CAPABLE = {"pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics"}
+ITERATIONS = {f"refinement_iteration_{number}" for number in (1, 2, 3)}
+GPU_CAPABLE = {
+    "pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics", *ITERATIONS,
+}  # fmt: skip
+ADVICE = {"converged", "manual_plan_carried_out"}
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +100,15 @@ def test_every_table_has_a_blocking_schema_check(graph):
     checked = {
         key.asset_key.to_user_string() for key in graph.asset_check_keys if key.name == "schema"
     }
-    assert checked == TABLES
+    assert checked == TABLES | ITERATIONS
     cells = {
         key.asset_key.to_user_string()
         for key in graph.asset_check_keys
         if key.name == "every_cell_once"
     }
-    assert cells == {"leiden_clusters", "annotations"}
-    assert all(graph.get(key).blocking for key in graph.asset_check_keys)
+    assert cells == {"leiden_clusters", "annotations", "final_annotations", *ITERATIONS}
+    for key in graph.asset_check_keys:
+        assert graph.get(key).blocking is (key.name not in ADVICE)
 
 
 def test_what_a_gpu_can_do_waits_for_one_and_goes_to_its_queue(graph):

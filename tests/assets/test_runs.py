@@ -23,7 +23,8 @@ from tests.bad_inputs import GOOD_MAP, MAPS, SAMPLES, BadInput, good_sample
 BELOW_THE_MAP = {
     "marker_scores", "marker_evidence", "decision_steps", "gating_details", "cluster_annotations",
     "near_miss_report",
-    "annotations", "coarse_clusters",
+    "annotations", "coarse_clusters", "refinement_iteration_1", "refinement_iteration_2",
+    "refinement_iteration_3", "final_annotations", "refined",
 }  # fmt: skip
 EDITED_MAP = GOOD_MAP.replace(
     '"T Cells": {"markers": ["CD3"]}', '"CD3 T Cells": {"markers": ["CD3"]}'

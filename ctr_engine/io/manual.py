@@ -1,0 +1,36 @@
+"""The manual file of a curator's decisions: entries on top, their cells below."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ctr_engine.io.atomic import write_text
+
+HEADER = """\
+# Overrides of a curator. `cells` holds the cells that each cluster had when it was decided on, so
+# that a decision finds its cluster again after another clustering, whatever that calls it.
+"""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are read."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def write_manual(content: dict[str, Any], path: Path) -> Path | None:
+    """Write a manual file; gives the place where an earlier one was kept."""
+    kept = None
+    if path.exists():
+        kept = path.with_name(f"{path.name}.bak")
+        write_text(kept, path.read_text(encoding="utf-8"))
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    write_text(path, HEADER + text)
+    return kept

@@ -1,0 +1,227 @@
+"""Decisions of a curator, made on a sheet or on cells, as overrides of a manual file."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ctr_engine.errors import Fault, InputError, ParameterError
+from ctr_engine.keys import UNASSIGNED
+from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.refinement.lineage import Lineage, overrides_in
+from ctr_engine.refinement.naming import STILL_TOGETHER
+from ctr_engine.refinement.plan import is_day
+from ctr_engine.tables import ReviewSheet, column_names
+
+NOT_LOOKED_AT = frozenset({"", "nan", "none", "unassigned", "undefined"})
+"""What cellxgene and spreadsheets write where nobody said anything."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A label that a person gives to a cluster; ``is_new`` for one that the map does not have."""
+
+    cluster: str
+    label: str
+    is_new: bool
+    author: str
+    date: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Curator:
+    """Who decides where the sheet does not say so."""
+
+    author: str | None
+    date: str
+    reason: str | None = None
+    allow_new: bool = False
+
+
+@dataclass(frozen=True)
+class Curation:
+    """Decisions, and what could not become one."""
+
+    decisions: tuple[Decision, ...]
+    conflicts: tuple[str, ...] = ()
+
+
+def decisions_of_sheet(
+    rows: Sequence[dict[str, str]],
+    lineage: Lineage,
+    marker_map: MarkerMap,
+    curator: Curator,
+    source: str,
+) -> Curation:
+    """Take the filled-in rows of a review sheet.
+
+    Parameters
+    ----------
+    rows
+        Rows of the sheet as text, an empty one for an empty cell; the first is line 2.
+    lineage, marker_map
+        Of the file that the sheet was made from.
+
+    Raises
+    ------
+    InputError
+        With every fault: a column that is missing, a cluster or a label that does not exist, a row
+        without a curator.
+    """
+    needed = ("cluster_id", "curated_label", "curator", "curated_on", "curated_reason")
+    missing = [name for name in needed if rows and name not in rows[0]]
+    if missing:
+        known = ", ".join(column_names(ReviewSheet))
+        fault = Fault(f"has no column {', '.join(missing)}; a review sheet has {known}")
+        raise InputError(source, [fault])
+    clusters = set(lineage.partition.ids)
+    faults: list[Fault] = []
+    found: dict[str, Decision] = {}
+    for line, row in enumerate(rows, start=2):
+        if not row["curated_label"].strip():
+            continue
+        name = row["cluster_id"]
+        problems = _problems_of_row(row, curator)
+        if name not in clusters:
+            hint = " A spreadsheet turns 3:0 into a time; use xlsx." if ":" in str(clusters) else ""
+            problems.append(f"there is no cluster {name!r}.{hint}")
+        if name in found:
+            problems.append(f"cluster {name!r} stands twice in the sheet")
+        label, is_new = _label(row["curated_label"].strip(), marker_map, curator, problems)
+        if problems:
+            faults += [Fault(text, line=line) for text in problems]
+            continue
+        author, day = row["curator"].strip(), row["curated_on"].strip()
+        found[name] = Decision(
+            name,
+            label,
+            is_new,
+            author or curator.author or "",
+            day or curator.date,
+            row["curated_reason"].strip() or curator.reason,
+        )
+    if faults:
+        raise InputError(source, faults)
+    return Curation(tuple(found.values()))
+
+
+def _problems_of_row(row: dict[str, str], curator: Curator) -> list[str]:
+    problems = []
+    if not (row["curator"].strip() or curator.author):
+        problems.append("nobody is named as curator; fill the column in, or add --author NAME")
+    day = row["curated_on"].strip()
+    if day and not is_day(day):
+        problems.append(f"curated_on is a day such as 2026-01-31; got {day!r}")
+    return problems
+
+
+def _label(
+    text: str, marker_map: MarkerMap, curator: Curator, problems: list[str]
+) -> tuple[str, bool]:
+    """Cell type that a text names, by its path where its label would not do."""
+    try:
+        node = marker_map.find(text)
+    except ParameterError as error:
+        labels = {one.label for one in marker_map.nodes}
+        if text == UNASSIGNED or (curator.allow_new and text not in labels):
+            return text, True
+        problems.append(f"{error} --allow-new makes a new label of it.")
+        return text, False
+    twice = sum(one.label == node.label for one in marker_map.nodes) > 1
+    return (node.path if twice else node.label), False
+
+
+def decisions_of_cells(
+    labels: Sequence[object],
+    annotations: pd.DataFrame,
+    lineage: Lineage,
+    marker_map: MarkerMap,
+    curator: Curator,
+    source: str,
+) -> Curation:
+    """Take the labels that a person gave to cells, as far as they are those of whole clusters.
+
+    Parameters
+    ----------
+    labels
+        Label of each cell, in the order of the lineage; empty or ``unassigned`` where nobody
+        looked.
+    annotations
+        Their labels as they are, a :class:`~ctr_engine.tables.FinalAnnotations` table.
+
+    Returns
+    -------
+    A decision for each cluster of which at least 80 % of the cells got one label that is not its
+    own, and for those that a person decided before. Other changes are conflicts.
+
+    Raises
+    ------
+    InputError
+        If a label does not exist.
+    """
+    clusters = lineage.clusters[-1].astype(str).tolist()
+    pairs = zip(annotations["cell_type"], annotations["cell_type_path"], strict=True)
+    current = dict(zip(clusters, ({label, path} for label, path in pairs), strict=True))
+    changed = [
+        text if text.lower() not in NOT_LOOKED_AT and text not in current[name] else None
+        for text, name in zip((str(one).strip() for one in labels), clusters, strict=True)
+    ]
+    problems: list[str] = []
+    names = {
+        text: _label(text, marker_map, curator, problems)
+        for text in dict.fromkeys(one for one in changed if one is not None)
+    }
+    if problems:
+        raise InputError(source, [Fault(text) for text in problems])
+    sizes = Counter(clusters)
+    by_pair = Counter(
+        (name, text) for name, text in zip(clusters, changed, strict=True) if text is not None
+    )
+    decided: dict[str, Decision] = {}
+    conflicts = []
+    for (name, text), count in sorted(by_pair.items()):
+        if count >= STILL_TOGETHER * sizes[name]:
+            decided[name] = _decision(name, names[text], curator)
+        else:
+            conflicts.append(
+                f"{count:,} of the {sizes[name]:,} cells of cluster {name!r} are called {text!r}: "
+                f"less than {STILL_TOGETHER:.0%}, so it is no label of the cluster; divide it first"
+            )
+    kept = [one for one in _kept(lineage) if one.cluster not in decided]
+    return Curation((*decided.values(), *kept), tuple(conflicts))
+
+
+def _kept(lineage: Lineage) -> list[Decision]:
+    """Decisions that a person made before, and that hold."""
+    return [
+        Decision(
+            name,
+            one.path or one.label,
+            one.path is None,
+            one.author or "",
+            one.date or "",
+            one.reason,
+        )
+        for name, one in overrides_in(lineage).items()
+    ]
+
+
+def _decision(name: str, label: tuple[str, bool], curator: Curator) -> Decision:
+    return Decision(name, label[0], label[1], curator.author or "", curator.date, curator.reason)
+
+
+def manual_content(curation: Curation, lineage: Lineage) -> dict[str, Any]:
+    """Content of a manual file with these decisions, each with the cells that it was made on."""
+    partition = lineage.partition
+    overrides, cells = [], {}
+    for one in curation.decisions:
+        entry: dict[str, Any] = {"cluster_id": one.cluster, "cell_type": one.label}
+        entry |= {"new": True} if one.is_new else {}
+        given = {"author": one.author, "date": one.date, "reason": one.reason}
+        overrides.append(entry | {name: text for name, text in given.items() if text})
+        own = partition.cell_ids[partition.cells_of(one.cluster)]
+        cells[one.cluster] = "\n".join(map(str, own.tolist())) + "\n"
+    return {"version": "1.0", "overrides": overrides, "cells": cells}
