@@ -12,7 +12,9 @@ from typing import NoReturn
 import dagster as dg
 
 from ctr_assets import demo as demo_project
+from ctr_assets.assets.refinement import iteration_name
 from ctr_assets.export import export_partition
+from ctr_assets.iteration_files import resolved
 from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
 from ctr_assets.partitions import Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
@@ -24,10 +26,10 @@ from ctr_assets.runs import (
     run_job,
     write_instance,
 )
-from ctr_engine.cli.console import show_reasons, step_progress
+from ctr_engine.cli.console import counted, show_reasons, step_progress
 from ctr_engine.errors import CtrError, Fault, InputError, ParameterError
 from ctr_engine.io.tables import read_parquet
-from ctr_engine.tables import STAGE_H_TABLES
+from ctr_engine.tables import STAGE_H_TABLES, Annotations, FinalAnnotations
 
 LOOPBACK = "127.0.0.1"
 
@@ -80,13 +82,15 @@ def _show_comparison(project: Project, partitions: list[Partition]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title="Labels against the known ones (shares of cells)")
+    shown = Table(title="Labels against the known ones (shares of cells), before -> after refining")
     for name in ("partition", "cells", "exact", "hierarchical F", "unassigned"):
-        shown.add_column(name, justify="left" if name == "partition" else "right")
+        side = "left" if name == "partition" else "right"
+        shown.add_column(name, justify=side, overflow="fold")
     for partition in partitions:
-        found = demo_project.compare(project, partition)
-        figures = (found.exact, found.hierarchical_f, found.unassigned)
-        shown.add_row(partition.key, f"{found.n_cells:,}", *(f"{x:.3f}" for x in figures))
+        both = demo_project.compare(project, partition)
+        figures = ([getattr(one, name) for one in both] for name in _COMPARED)
+        pairs = (f"{before:.3f} -> {after:.3f}" for before, after in figures)
+        shown.add_row(partition.key, f"{both[0].n_cells:,}", *pairs)
     console = Console()
     console.print(shown)
     console.print(
@@ -95,11 +99,30 @@ def _show_comparison(project: Project, partitions: list[Partition]) -> None:
     )
 
 
+_COMPARED = ("exact", "hierarchical_f", "unassigned")
+
+
+def _show_refinement(project: Project, partition: Partition) -> None:
+    """Say how many cells have another label after the iterations, and why those ended."""
+    labels = read_parquet(Annotations, _stored(project, "annotations", partition))
+    final = read_parquet(FinalAnnotations, _stored(project, "final_annotations", partition))
+    last = iteration_name(project.config.refinement_iterations)
+    lineage = resolved(_stored(project, last, partition)).read()
+    moved = int((labels["cell_type_auto"].to_numpy() != final["cell_type"].to_numpy()).sum())
+    end = lineage.stop_reason or "not converged"
+    print(
+        f"{partition.key}: {counted(len(lineage.records), 'iteration')} of refinement ({end}); "
+        f"{moved:,} of {len(final):,} cells have another label than before"
+    )
+    for text in lineage.records[-1].waiting:
+        print(f"Warning: not carried out of the manual plan: {text}", file=sys.stderr)
+
+
 def _show_places(project: Project) -> None:
     storage = project.storage
     print(f"Tables:  {storage}/<table>/<tissue>__<sample>.parquet")
-    print(f"Labels:  {storage}/annotations/<tissue>__<sample>.parquet")
-    print(f"scanpy:  {storage}/coarse_clusters/<tissue>__<sample>.h5ad")
+    print(f"Labels:  {storage}/final_annotations/<tissue>__<sample>.parquet")
+    print(f"scanpy:  {storage}/refined/<tissue>__<sample>.h5ad")
     print(f"In the browser, with lineage and pictures: make ui, or: ctr ui {project.root}")
 
 
@@ -136,6 +159,7 @@ def run_partitions(folder: Path, keys: list[str], *, report: bool = False) -> No
     _run_all(project, partitions, [ANNOTATE_PARTITION, *([REPORT_PARTITION] if report else [])])
     for partition in partitions:
         _show_reasons(project, partition)
+        _show_refinement(project, partition)
     _show_places(project)
     if report:
         print(f"Pages:   {project.storage}/report/<tissue>__<sample>.html")

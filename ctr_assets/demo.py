@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from ctr_assets.partitions import Partition
 from ctr_assets.project import CONFIG_FILE, Project, load_project
+from ctr_engine import keys
 from ctr_engine.errors import Fault, InputError, OutputError
 from ctr_engine.io.atomic import write_text
-from ctr_engine.io.samples import write_h5ad
+from ctr_engine.io.samples import read_sample, write_h5ad
+from ctr_engine.io.tables import read_parquet
 from ctr_engine.reporting.truth import TruthComparison, compare_with_truth
 from ctr_engine.simulate import TRUTH, CellProfile, SimulationParams, simulate_sample
+from ctr_engine.tables import Annotations, FinalAnnotations
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -122,12 +125,15 @@ def make_project(folder: Path) -> Project:
     return project
 
 
-def compare(project: Project, partition: Partition) -> TruthComparison:
-    """Compare the stored labels of a sample with its known ones."""
-    import anndata
-
-    from ctr_engine import keys
-
-    path = project.storage / "coarse_clusters" / f"{partition.key}.h5ad"
-    obs = anndata.read_h5ad(path).obs
-    return compare_with_truth(obs[keys.CELL_TYPE_PATH].tolist(), obs[TRUTH].tolist())
+def compare(project: Project, partition: Partition) -> tuple[TruthComparison, TruthComparison]:
+    """Compare the labels of a sample with its known ones, before and after refinement."""
+    path = project.storage / "refined" / f"{partition.key}.h5ad"
+    known = read_sample(path, values=False).obs[TRUTH].tolist()
+    before, after = (
+        read_parquet(model, project.storage / name / f"{partition.key}.parquet")[column].tolist()
+        for name, model, column in (
+            ("annotations", Annotations, keys.CELL_TYPE_PATH),
+            ("final_annotations", FinalAnnotations, "cell_type_path"),
+        )
+    )
+    return compare_with_truth(before, known), compare_with_truth(after, known)

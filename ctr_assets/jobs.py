@@ -26,7 +26,7 @@ annotate_partition = dg.define_asset_job(
     ANNOTATE_PARTITION,
     selection=dg.AssetSelection.groups(GROUP) - _REPORT,
     config=_PER_PARTITION,
-    description="Everything of one sample, from its file to the label of each cell.",
+    description="Everything of one sample, from its file to the refined label of each cell.",
 )
 report_partition = dg.define_asset_job(
     REPORT_PARTITION,

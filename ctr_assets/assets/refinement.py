@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -12,6 +11,7 @@ import pandas as pd
 from ctr_assets.assets import asset_settings, op_settings
 from ctr_assets.assets.annotation import MAP_HASH, newest, scored_map
 from ctr_assets.assets.inputs import manual_plan, observe
+from ctr_assets.assets.iteration_metadata import before_and_after, plan_changes, told
 from ctr_assets.checks import cells_check, cells_spec, schema_check, schema_spec
 from ctr_assets.iteration_files import IterationFile, PassedOn
 from ctr_assets.metadata import Measured, step, table_metadata
@@ -24,19 +24,16 @@ from ctr_engine.cores import available_cores
 from ctr_engine.errors import ConfigError
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.markers.hierarchy import MarkerMap
-from ctr_engine.refinement.convergence import Round, is_finished, next_round, summary
+from ctr_engine.refinement.convergence import is_finished, next_round
 from ctr_engine.refinement.engine import Sample, Scored
 from ctr_engine.refinement.lineage import Lineage
 from ctr_engine.refinement.params import RefinementParams
-from ctr_engine.refinement.plan import Plan, clusters_of
 from ctr_engine.refinement.proposals import Policy
 from ctr_engine.refinement.record import record_of
 from ctr_engine.refinement.sample import opened
-from ctr_engine.reporting.refinement_figures import score_distribution
 from ctr_engine.tables import RefinedClusters
 
-PLAN, PLAN_VERSION = "plan_as_json", "manual_plan_version"
-_MOST_OPERATIONS = 200
+PLAN_VERSION = "manual_plan_version"
 
 
 def iteration_name(number: int) -> str:
@@ -68,8 +65,9 @@ def first_iteration() -> dg.AssetsDefinition:
         cluster_annotations: pd.DataFrame,
         project: ProjectResource,
     ):  # with check_specs, an annotation of MaterializeResult would make the output Nothing
-        folder, partition = project.open(), parse_key(context.partition_key)
-        version, warnings = _plan_in_force(context, folder, partition)
+        with step():
+            folder, partition = project.open(), parse_key(context.partition_key)
+            version, warnings = _plan_in_force(context, folder, partition)
         cells, ids = (leiden_clusters[name].to_numpy(object) for name in ("cell_id", "cluster_id"))
         labels = dict(
             zip(
@@ -106,9 +104,9 @@ def later_iteration(number: int) -> dg.AssetsDefinition:
         previous: IterationFile,
         project: ProjectResource,
     ):  # with check_specs, an annotation of MaterializeResult would make the output Nothing
-        folder, partition = project.open(), parse_key(context.partition_key)
         version = str(newest(context, iteration_name(1)).metadata[PLAN_VERSION].value)
         with step() as measured:
+            folder, partition = project.open(), parse_key(context.partition_key)
             lineage = previous.read()
             _require_same_clusters(context, lineage, leiden_clusters)
             params = folder.pipeline_for(partition).effective_refinement
@@ -141,7 +139,7 @@ def _plan_in_force(
     except ConfigError as error:
         last_good = current_version(context.instance, dg.AssetKey("manual_plan"), partition.key)
         if last_good is None:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise
         warning = f"The last good manual plan {last_good[:12]} stays in force. {error}"
         context.log.warning(warning)
         return last_good, (warning,)
@@ -209,15 +207,14 @@ def _refined(
         "refinement_policy": pipeline.refinement_policy,
     }
     metadata = {
-        **_told(one, before),
-        PLAN: dg.MetadataValue.json(one.iteration.plan.model_dump(mode="json")),
-        "plan_changes": dg.MetadataValue.json(_plan_changes(context, one.iteration.plan)),
+        **told(one, before),
+        "plan_changes": dg.MetadataValue.json(plan_changes(context, one.iteration.plan)),
         "passthrough": False,
         PLAN_VERSION: version,
         MAP_HASH: marker_map.content_hash,
         "warnings": dg.MetadataValue.json(list(warnings)),
     }
-    draw = partial(_picture, before, one, sample)
+    draw = partial(before_and_after, before, one, sample)
     output = _checked(Output(result, draw, measured, metadata), result, stage_h_input, number)
     return materialized(context, output, Basis(params, {"manual_plan": version}))
 
@@ -263,61 +260,6 @@ def _origin(context: dg.AssetExecutionContext, number: int) -> dict[str, str]:
         "parent_sha256": version or "",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _told(one: Round, before: Scored) -> dict[str, Any]:
-    """What an iteration did, for people: its plan, its counts, why it was the last."""
-    told = summary(before, one)
-    rows = [
-        dg.TableRecord(
-            {
-                "operation": operation.op,
-                "clusters": ", ".join(clusters_of(operation)),
-                "label": getattr(operation, "label", None) or "",
-                "proposed by": operation.source,
-                "reason": operation.reason or "",
-                "author": operation.author or "",
-            }
-        )
-        for operation in one.iteration.plan.operations[:_MOST_OPERATIONS]
-    ]
-    names = ("operation", "clusters", "label", "proposed by", "reason", "author")
-    schema = dg.TableSchema(columns=[dg.TableColumn(name=name) for name in names])
-    pairs = {
-        f"{name}_{when}": told[name][i]
-        for name in ("clusters", "mean_score", "unassigned_cells")
-        for i, when in enumerate(("before", "after"))
-    }
-    return {
-        "plan": dg.MetadataValue.table(rows, schema),
-        "operations": dg.MetadataValue.json(told["operations"]),
-        "stop_reason": one.stop_reason or "goes on",
-        "waiting": dg.MetadataValue.json(told["waiting"]),
-        **pairs,
-    }
-
-
-def _plan_changes(context: dg.AssetExecutionContext, plan: Plan) -> dict[str, list[str]]:
-    """Say what this plan has that the one of the last time had not, and the other way round."""
-    wanted = dg.AssetRecordsFilter(
-        asset_key=context.asset_key, asset_partitions=[context.partition_key]
-    )
-    records = context.instance.fetch_materializations(wanted, limit=1).records
-    event = records[0].asset_materialization if records else None
-    if event is None or PLAN not in event.metadata:
-        return {}
-    value = event.metadata[PLAN].value
-    added, gone = plan.changes_from(Plan.model_validate(value))
-    return {"new": list(added), "gone": list(gone)}
-
-
-def _picture(before: Scored, one: Round, sample: Sample) -> Any:
-    """Scores of all cells before and after."""
-    pairs = (
-        [(state.score, state.n_cells) for state in scored.states]
-        for scored in (before, one.iteration.after)
-    )
-    return score_distribution(*pairs, sample.refinement.score_threshold)
 
 
 def _passed_on(
