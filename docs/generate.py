@@ -10,10 +10,17 @@ from ctr_engine.markers.aliases import builtin_rows
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.schema import marker_map_schema
 from ctr_engine.params import Params
-from ctr_engine.profiles import PRESETS, PROFILES, AnalysisParams, ReportParams
+from ctr_engine.profiles import PRESETS, PROFILES, ReportParams
+from ctr_engine.refinement.params import (
+    REFINEMENT_PRESETS,
+    REFINEMENT_PROFILES,
+    PipelineParams,
+    RefinementParams,
+)
 from ctr_engine.scoring import ScoringParams
 from ctr_engine.tables import (
     COMPARISON_TABLES,
+    REFINEMENT_TABLES,
     STAGE_H_TABLES,
     TUNING_TABLES,
     Clusters,
@@ -29,6 +36,7 @@ PARTS: dict[str, tuple[type[Params], str]] = {
     "scoring": (ScoringParams, "How markers add up to a score"),
     "gating": (GatingParams, "When a cell type passes"),
     "report": (ReportParams, "What is shown beside the labels"),
+    "refinement": (RefinementParams, "Which clusters are refined, and how"),
 }
 
 
@@ -38,11 +46,14 @@ exact; equal without case, spaces, hyphens, underscores, dots and slashes; the m
 this table. Names in one row find each other."""
 PARAMETERS_INTRO = """\
 The names are those of `--config FILE.yaml` and `ctr.yaml`, one section each, and of the JSON given
-to `--scoring-params` and `--gating-params`. Precedence: profile, then the marker map's
-`_gating_params`, then a preset, then what you set; thresholds are merged level by level."""
+to `--scoring-params`, `--gating-params` and `--refinement-params`. Precedence: profile, then the
+marker map's `_gating_params`, then a preset, then what you set; thresholds are merged level by level."""
 PRESETS_INTRO = """\
 `--preset NAME`, or `preset: NAME` in a parameter file. A preset counts as if each of its values had
 been given by hand: it wins over the marker map, and what you give beside it wins over it."""
+REFINEMENT_PRESETS_INTRO = """\
+`--refinement-preset NAME`, or `refinement_preset: NAME`. The preset `conservative` above brings the
+refinement preset of the same name, unless you name another."""
 TABLES_INTRO = """\
 Parquet in the asset graph, CSV from the command line; the same columns in the same order. Lists are
 lists in parquet and `;`-joined in CSV. Each table is checked against this page when it is written
@@ -56,7 +67,7 @@ def pages() -> dict[str, str]:
         "parameters.md": parameters_page(),
         "tables.md": tables_page(),
         "marker-map.schema.json": _json(marker_map_schema()),
-        "parameters.schema.json": _json(AnalysisParams.model_json_schema()),
+        "parameters.schema.json": _json(PipelineParams.model_json_schema()),
     }
 
 
@@ -118,6 +129,10 @@ def parameters_page() -> str:
         for section, values in adaptive.items()
         for name, value in values.items()
     ]
+    refining = REFINEMENT_PROFILES["adaptive"].model_dump(mode="json", exclude_unset=True)
+    lines += [
+        f"| `refinement.{name}` | `{json.dumps(value)}` |" for name, value in refining.items()
+    ]
     lines += [
         "",
         "## Presets",
@@ -132,6 +147,10 @@ def parameters_page() -> str:
         lines.append(
             f"| `{name}` | `{json.dumps(given['scoring'])}` | `{json.dumps(given['gating'])}` |"
         )
+    lines += ["", REFINEMENT_PRESETS_INTRO, "", "| refinement preset | refinement |", "|---|---|"]
+    for name, refinement in REFINEMENT_PRESETS.items():
+        given = refinement.model_dump(mode="json", exclude_unset=True)
+        lines.append(f"| `{name}` | `{json.dumps(given)}` |")
     return "\n".join(lines) + "\n"
 
 
@@ -159,7 +178,7 @@ def tables_page() -> str:
         "",
     ]
     models = {"leiden_clusters (clusters.csv)": Clusters, **STAGE_H_TABLES, "preflight": Preflight}
-    models |= TUNING_TABLES | COMPARISON_TABLES
+    models |= REFINEMENT_TABLES | TUNING_TABLES | COMPARISON_TABLES
     for name, model in models.items():
         lines += [
             f"## {name}",
