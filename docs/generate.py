@@ -47,7 +47,8 @@ this table. Names in one row find each other."""
 PARAMETERS_INTRO = """\
 The names are those of `--config FILE.yaml` and `ctr.yaml`, one section each, and of the JSON given
 to `--scoring-params`, `--gating-params` and `--refinement-params`. Precedence: profile, then the
-marker map's `_gating_params`, then a preset, then what you set; thresholds are merged level by level."""
+marker map's `_gating_params`, then a preset, then what you set; thresholds are merged level by
+level."""
 PRESETS_INTRO = """\
 `--preset NAME`, or `preset: NAME` in a parameter file. A preset counts as if each of its values had
 been given by hand: it wins over the marker map, and what you give beside it wins over it."""
