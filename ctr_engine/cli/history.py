@@ -77,13 +77,19 @@ def _show(table: "DataFrame") -> None:
             step,
             row["cluster_id"],
             row["cell_type_path"] or row["cell_type"],
-            f"{row['cell_type_confidence']:.2f}",
+            _lead(row["cell_type_confidence"]),
             row["decided_by"],
             _done(row, row["cluster_id"] == before),
         )
         shown.add_row(*map(Text, parts))
         before = row["cluster_id"]
     Console().print(shown)
+
+
+def _lead(confidence: float) -> str:
+    from ctr_engine.gating.compete import ALONE
+
+    return "no rival" if confidence >= ALONE else f"{confidence:.2f}"
 
 
 def _done(row: Mapping[Any, Any], stayed: bool) -> str:

@@ -98,4 +98,5 @@ def _say(scenario: "Scenario", folder: Path, size: str) -> None:
     typer.echo(f"You will see: {scenario.symptom}")
     typer.echo(f"What mends it: {scenario.remedy}")
     typer.echo(f"Wrote {', '.join(names)} to {folder}: {size}; the truth is in obs['cell_type'].")
-    typer.echo(f"Next: ctr annotate {sample} --marker-map {marker_map} --output-dir {run}")
+    command = f"ctr annotate {sample} --marker-map {marker_map}{scenario.flags}"
+    typer.echo(f"Next: {command} --output-dir {run}")

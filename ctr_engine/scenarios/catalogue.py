@@ -18,7 +18,10 @@ FEWEST_CELLS = 1_000
 
 @dataclass(frozen=True)
 class Scenario:
-    """A practice sample with a planted fault; ``number`` is its place in ``docs/tuning.md``."""
+    """A practice sample with a planted fault; ``number`` is its place in ``docs/tuning.md``.
+
+    ``flags`` are what ``ctr annotate`` needs for the fault to show.
+    """
 
     name: str
     number: str
@@ -27,7 +30,10 @@ class Scenario:
     symptom: str
     remedy: str
     make: Callable[[int, int], faults.Practice]
+    flags: str = ""
 
+
+_COARSE = " --resolution 0.08 --skip-refinement"
 
 _ALL = (
     Scenario(
@@ -87,6 +93,29 @@ _ALL = (
         "NK cells are called Cytotoxic T Cells.",
         "anti_agg max, or a higher anti_weight.",
         faults.weak_anti_markers,
+    ),
+    Scenario(
+        "refines-too-much",
+        "4",
+        "Refinement divides what is whole",
+        "The tumour has lost markers of the map, so its score is low; a quarter of its cells "
+        "carry CD31 and CD34 of the vessels beside them.",
+        "At --resolution 0.08, refinement divides the tumour and calls a part of it Endothelium.",
+        "A lower score_threshold and weak_leaf_score, or a map with the markers that it has.",
+        faults.refines_too_much,
+        _COARSE,
+    ),
+    Scenario(
+        "refines-too-little",
+        "5",
+        "Refinement leaves together what is mixed",
+        "Two pairs of types are alike: CD4 and CD8 T cells, and B and plasma cells, each pair "
+        "of fewer than 500 cells.",
+        "At --resolution 0.08 each pair shares a cluster, and refinement divides neither: one is "
+        "too_small, the other has a high score.",
+        "A lower min_cells, and for the second a higher score_threshold.",
+        faults.refines_too_little,
+        _COARSE,
     ),
     Scenario(
         "unstable-clusters",

@@ -24,6 +24,8 @@ _EPITHELIUM = "Pan-CK E-cadherin EpCAM"
 _IMMUNE = "Immune Cells / "
 _DIM = 1.2
 """SD of what is added to a dim stain. Arcsinh units."""
+_SPILT = 3.2
+"""What the cells beside a vessel carry of its markers. SD of the tumour."""
 _RING = 1.2
 """Mean level of a marker around the ring, above that of a negative cell. Arcsinh units."""
 
@@ -145,6 +147,58 @@ def _without_anti_markers(node: MapSource) -> MapSource:
         below = kept["subtypes"].items()
         kept["subtypes"] = {label: _without_anti_markers(child) for label, child in below}
     return kept
+
+
+def refines_too_much(n_cells: int, random_state: int) -> Practice:
+    """Give a tumour markers that the map lacks, and a quarter of it those of vessels beside it.
+
+    The tumour is one type all the same. Helper and cytotoxic T cells, which a low resolution does
+    not tell apart, are two.
+    """
+    tissue, own = _clear_cut(0.33, 0.14), ["CK7", "CK20", "CEA"]
+    tissue.panel.extend(own)
+    tissue.profiles["Epithelium"] = profile(0.33, " ".join(own), "Pan-CK")
+    del tissue.profiles[f"{_IMMUNE}B Cells"]
+    mended = copy.deepcopy(tissue.marker_map)
+    mended["Epithelium"]["markers"] = ["Pan-CK", *own]
+    sample = tissue.sample(n_cells, random_state)
+    tumour = np.flatnonzero((sample.obs[TRUTH] == "Epithelium").to_numpy())
+    vessel = [sample.var_names.get_loc(marker) for marker in ("CD31", "CD34")]
+    spilt = _SPILT * sample.X[np.ix_(tumour, vessel)].std(axis=0)
+    mixed = np.random.default_rng([random_state, 1]).permutation(tumour)[: len(tumour) // 4]
+    sample.X[np.ix_(mixed, vessel)] += spilt
+    return sample, tissue.marker_map, mended
+
+
+def refines_too_little(n_cells: int, random_state: int) -> Practice:
+    """Make two pairs of types that a low resolution joins, in clusters of fewer than 500 cells.
+
+    The T cells stop at their parent; the plasma cells go by the name of the B cells.
+    """
+    tissue = _clear_cut(0.28, 0.10)
+    tissue.panel.extend(["CD79a", "CD38"])
+    tissue.profiles[f"{_IMMUNE}B Cells"] = profile(0.08, "CD45 CD79a CD20 HLA-DR")
+    tissue.profiles[f"{_IMMUNE}Plasma Cells"] = profile(0.06, "CD45 CD79a CD38", "HLA-DR")
+    immune = tissue.marker_map["Immune Cells"]["subtypes"]
+    immune["B Cells"]["markers"].append("HLA-DR")
+    immune["Plasma Cells"] = {"markers": ["CD38"], "anti_markers": ["CD3", "CD20"]}
+    return tissue.sample(n_cells, random_state), tissue.marker_map, None
+
+
+def _clear_cut(epithelium: float, t_cells: float) -> Tissue:
+    """Cell types that even a low resolution tells apart, all but the two of the T cells."""
+    tissue = Tissue()
+    cell_types = {
+        "Epithelium": profile(epithelium, _EPITHELIUM, "CD44"),
+        "Endothelium": profile(0.09, "CD31 CD34"),
+        "Stromal Cells / Fibroblasts": profile(0.13, "Vimentin PDGFRB CD44"),
+        "Stromal Cells / Smooth Muscle": profile(0.07, "aSMA Desmin Vimentin"),
+        f"{_IMMUNE}T Cells / CD4 T Cells": profile(t_cells, "CD45 CD3 CD4"),
+        f"{_IMMUNE}T Cells / CD8 T Cells": profile(t_cells, "CD45 CD3 CD8"),
+        f"{_IMMUNE}Macrophages": profile(0.10, "CD45 CD68 CD163 HLA-DR", "CD4"),
+    }
+    tissue.profiles.update(cell_types)
+    return tissue
 
 
 def unstable_clusters(n_cells: int, random_state: int) -> Practice:

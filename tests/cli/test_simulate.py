@@ -60,7 +60,7 @@ def test_the_seed_is_that_of_the_sample(out, tmp_path):
 def test_the_list_names_each_scenario_with_its_place_in_the_guide():
     lines = ctr("simulate", "--list").output.splitlines()
     assert [line.split()[0] for line in lines] == list(SCENARIOS)
-    assert [line.split()[1] for line in lines] == ["1", "1", "2", "2", "3", "3", "6", "7"]
+    assert [line.split()[1] for line in lines] == ["1", "1", "2", "2", "3", "3", "4", "5", "6", "7"]
 
 
 def test_files_that_are_there_are_kept_without_force(out):
