@@ -22,11 +22,15 @@ _MAX_VALUES = 1_000_000
 
 @dataclass
 class Document:
-    """The content of a file and where each part of it stands."""
+    """The content of a file and where each part of it stands.
+
+    ``texts`` has every number and truth value as it is written: ``1.10`` may be a name.
+    """
 
     source: str
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
+    texts: dict[Place, str] = field(default_factory=dict)
     duplicates: list[tuple[Place, int]] = field(default_factory=list)
 
     def line(self, place: Place) -> int | None:
@@ -124,7 +128,10 @@ def _yaml_value(
     if node.tag not in (implied, "tag:yaml.org,2002:str"):
         fault = Fault(f"the tag {node.tag!r} is not read", line=node.start_mark.line + 1)
         raise ConfigError(document.source, [fault])
-    return loader.construct_object(node)
+    value = loader.construct_object(node)
+    if not isinstance(value, str):
+        document.texts[place] = str(node.value)
+    return value
 
 
 def _note_key(document: Document, mapping: dict[str, Any], place: Place, line: int) -> None:
@@ -183,6 +190,7 @@ class _JsonWalk:
         match = self._atom.match(self.text, self.at)
         atom = match.group() if match else ""
         self.at += len(atom)
+        self.document.texts[place] = atom
         return json.loads(atom)
 
     def _object(self, place: Place) -> dict[str, Any]:

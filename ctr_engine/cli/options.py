@@ -21,6 +21,17 @@ def read_document(path: Path) -> "Document":
     ConfigError
         If it is missing, not well formed, or gives a key twice.
     """
+    return _without_duplicates(read_any(path))
+
+
+def read_any(path: Path) -> "Document":
+    """Read a JSON or YAML file; it may give a key twice, which the document then tells.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing or not well formed.
+    """
     from ctr_engine.documents import parse_document
 
     if not path.is_file():
@@ -29,7 +40,7 @@ def read_document(path: Path) -> "Document":
         text = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
         raise ConfigError(str(path), [Fault(f"cannot be read as UTF-8 text: {error}")]) from None
-    return _without_duplicates(parse_document(text, str(path)))
+    return parse_document(text, str(path))
 
 
 def read_setting(text: str, flag: str) -> "Document":

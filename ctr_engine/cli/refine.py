@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ctr_engine.cli.console import show_warnings, step_progress
-from ctr_engine.cli.options import names_in, one_input, read_document
+from ctr_engine.cli.options import names_in, one_input, read_any
 from ctr_engine.cores import available_cores
 from ctr_engine.errors import ParameterError
 
@@ -108,7 +108,7 @@ def _files(manual: Path | None, config: Path | None) -> tuple[Path | None, Path 
 
     if config is None:
         return manual, None
-    content = read_document(config).value
+    content = read_any(config).value
     is_plan = isinstance(content, dict) and bool({*SECTIONS, "refinements"} & set(content))
     if not is_plan:
         return manual, config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ctr_engine.cli.options import read_document
+from ctr_engine.cli.options import read_any
 from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, InputError
 from ctr_engine.io.atomic import whole_file, write_text
@@ -93,7 +93,7 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
         if request.sample.resolve() == (request.output_dir / REFINED).resolve():
             fault = Fault("the results would replace this file; name another --output-dir")
             raise InputError(str(request.sample), [fault])
-    manual = None if request.manual is None else read_document(request.manual)
+    manual = None if request.manual is None else read_any(request.manual)
     progress("reading")
     adata = read_sample(request.sample)
     params = refinement_params(

@@ -35,8 +35,12 @@ def read_lineage(path: Path) -> Lineage:
     """
     notes = read_notes(path)
     try:
-        records = _Records.validate_json(notes[_RECORDS])
+        records, content = _Records.validate_json(notes[_RECORDS]), notes[CONTENT]
     except (KeyError, ValidationError):
         msg = f"{path} holds no iterations of this version; materialize it again"
         raise TableError(msg) from None
-    return lineage_of_table(read_parquet(RefinedClusters, path), records)
+    lineage = lineage_of_table(read_parquet(RefinedClusters, path), records)
+    if lineage.content_sha256 != content:
+        msg = f"{path} is damaged: its content is not what was written; make it again"
+        raise TableError(msg)
+    return lineage

@@ -70,7 +70,8 @@ def read_notes(path: Path) -> dict[str, str]:
     except (OSError, arrow.ArrowInvalid) as error:
         msg = f"{path} cannot be read as parquet: {error}. Materialize it again."
         raise TableError(msg) from None
-    return {name.decode(): text.decode() for name, text in stored.items()}
+    texts = [(name.decode(errors="replace"), stored[name]) for name in stored]
+    return {name: text.decode(errors="replace") for name, text in texts}
 
 
 def write_csv(

@@ -1,7 +1,7 @@
 """Iterations until nothing moves, and why they ended."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ctr_engine.refinement.engine import Iteration, Rules, Sample, Scored, execute
@@ -73,9 +73,14 @@ def next_round(
     """
     if is_finished(sample, before.partition, policy, earlier, number):
         return None
-    proposal = propose(policy, sample, before, _done(earlier), first=not earlier)
+    converged = earlier[-1].stop_reason if earlier else None
+    asked = policy if converged is None else replace(policy, auto=False)
+    proposal = propose(asked, sample, before, _done(earlier), first=not earlier)
+    if converged is not None and not proposal.plan.operations:
+        return None
     iteration = execute(sample, before, proposal.plan, number)
-    return Round(number, proposal, iteration, stop_of(sample, before, iteration, number))
+    stop = stop_of(sample, before, iteration, number)
+    return Round(number, proposal, iteration, stop or converged)
 
 
 def is_finished(
@@ -83,7 +88,8 @@ def is_finished(
 ) -> bool:
     """Whether the last iteration of a chain has been made; the cells are not needed to know.
 
-    A chain that has converged goes on for entries of the manual file that wait for its clusters.
+    A chain that has converged goes on for entries of the manual file that waited for its clusters,
+    and for these alone.
     """
     if not earlier or earlier[-1].stop_reason is None:
         return False

@@ -187,8 +187,8 @@ def decisions_of_cells(
             decided[name] = _decision(name, names[text], curator)
         else:
             conflicts.append(
-                f"{count:,} of the {sizes[name]:,} cells of cluster {name!r} are called {text!r}: "
-                f"less than {STILL_TOGETHER:.0%}, so it is no label of the cluster; divide it first"
+                f"{count:,} of the {sizes[name]:,} cells of cluster {name!r} are called {text!r}; "
+                f"the label of a cluster needs {float(STILL_TOGETHER):.0%}, so divide it first"
             )
     kept = [one for one in _kept(lineage) if one.cluster not in decided]
     return Curation((*decided.values(), *kept), tuple(conflicts))

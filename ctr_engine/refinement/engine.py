@@ -12,7 +12,7 @@ import pandas as pd
 
 from ctr_engine.analysis import Annotation, annotate
 from ctr_engine.clustering.pipeline import ClusteringParams
-from ctr_engine.errors import ParameterError
+from ctr_engine.errors import CellMismatchError, ParameterError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
 from ctr_engine.markers.hierarchy import MarkerMap
@@ -102,7 +102,15 @@ def score_partition(
     """Score every cluster against the reference values of the whole partition.
 
     A label that an override, a relabelling or a merge gave stays; its score is that of its node.
+
+    Raises
+    ------
+    CellMismatchError
+        If the partition is not of the cells of the sample, in their order.
     """
+    if partition.cell_ids.tolist() != sample.view.cell_ids.tolist():
+        msg = "the clusters are of other cells than the values, or of the same in another order"
+        raise CellMismatchError(msg)
     result = annotate(
         sample.view,
         sample.marker_map,
@@ -175,10 +183,17 @@ def execute(sample: Sample, before: Scored, plan: Plan, number: int = 1) -> Iter
         partition = applied.partition
         made.append(applied.new_clusters)
         if isinstance(operation, Subcluster) and not applied.new_clusters:
-            cluster, resolution = operation.cluster, operation.resolution
-            unsplittable[cluster] = digest_of(sample, partition, cluster, resolution)
+            _note_unsplittable(sample, partition, operation, unsplittable)
     after = score_partition(sample, partition, unsplittable)
     return Iteration(plan, after, _log(before, after, plan, made, number))
+
+
+def _note_unsplittable(
+    sample: Sample, partition: Partition, tried: Subcluster, known: dict[str, str]
+) -> None:
+    """Note that a cluster does not come apart; a try at another resolution says nothing of it."""
+    if tried.resolution == sample.refinement.resolution:
+        known[tried.cluster] = digest_of(sample, partition, tried.cluster, tried.resolution)
 
 
 def _apply(

@@ -103,11 +103,17 @@ def lineage_of_table(table: pd.DataFrame, records: Sequence[IterationRecord]) ->
         If a cell does not have one cluster for each step.
     """
     steps = len(records) + 1
-    if {len(way) for way in table["clusters"]} - {steps}:
+    ways = [() if way is None else tuple(way) for way in table["clusters"]]
+    if any(len(way) != steps or None in way for way in ways):
         msg = f"a cell does not have {steps} clusters, one for each step; refine the sample again"
         raise CellMismatchError(msg)
-    ways = table["clusters"].tolist()
     clusters = tuple(np.array([way[i] for way in ways], dtype=object) for i in range(steps))
+    for record, ids in zip(records, clusters[1:], strict=True):
+        unknown = set(ids.tolist()) - {one.cluster_id for one in record.clusters}
+        if unknown:
+            names = ", ".join(sorted(map(repr, unknown))[:3])
+            msg = f"iteration {record.iteration} does not know cluster {names}; refine again"
+            raise CellMismatchError(msg)
     return Lineage(table["cell_id"].to_numpy(object), clusters, tuple(records))
 
 

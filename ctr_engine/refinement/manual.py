@@ -1,6 +1,6 @@
 """The plan that a person writes: both forms of the file, every fault with its line."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -10,10 +10,12 @@ from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, ParameterError
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.refinement.naming import Clusters, Unknown, Waiting
-from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster, is_day
+from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster, clusters_of, is_day
 
 AnyOperation = Override | Merge | Subcluster | Relabel
 Place = tuple[str | int, ...]
+_HIGHEST = 1e6
+"""No resolution of Leiden is higher; a longer number is a slip."""
 
 SECTIONS = {
     "overrides": "override",
@@ -73,6 +75,23 @@ class ManualPlan:
     waiting: tuple[str, ...] = ()
 
 
+def within(plan: ManualPlan, focus: Collection[str]) -> ManualPlan:
+    """Leave out what would change a cluster outside the focus, and say so."""
+    pairs = list(zip(plan.operations, plan.entries, strict=True))
+    inside = [pair for pair in pairs if set(clusters_of(pair[0])) <= set(focus)]
+    outside = [f"{entry}: its cluster is not in focus" for _, entry in pairs]
+    kept = {entry for _, entry in inside}
+    return replace(
+        plan,
+        operations=tuple(operation for operation, _ in inside),
+        entries=tuple(entry for _, entry in inside),
+        waiting=(
+            *plan.waiting,
+            *(text for (_, entry), text in zip(pairs, outside, strict=True) if entry not in kept),
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class _Entry:
     """An entry with its clusters as the file calls them."""
@@ -125,10 +144,13 @@ def read_manual(
     Raises
     ------
     ConfigError
-        With every fault: an unknown key or action, a cluster that does not exist or is named
-        twice, a label that is neither in the map nor marked ``new: true``.
+        With every fault: a key that is given twice, an unknown key or action, a cluster that does
+        not exist or is named twice, a label that is neither in the map nor marked ``new: true``.
     """
     reader = _Reader(document, marker_map, resolution)
+    for place, line in document.duplicates:
+        where = ".".join(map(str, place))
+        reader.faults.append(Fault(f"{place[-1]!r} is given twice; keep one", where, line))
     entries = [
         _Entry(place, action, content, _names(reader, place, action, content))
         for place, action, content in _entries(reader)
@@ -137,7 +159,7 @@ def read_manual(
     known = clusters if isinstance(clusters, Clusters) else Clusters(tuple(clusters))
     open_ = [entry for entry in entries if entry.key not in done]
     found = _found(reader, open_, replace(known, keyed=keyed))
-    made = [(entry, _operation(reader, entry, found)) for entry in entries if entry.names]
+    made = [(entry, _operation(reader, entry, found)) for entry in entries]
     if reader.faults:
         raise ConfigError(document.source, reader.faults)
     return _plan(reader, [pair for pair in made if pair[0] in open_], found)
@@ -160,12 +182,13 @@ def _plan(
         line = reader.document.line(entry.place)
         waiting += [f"line {line}, {entry.key}: {reason}" for reason in reasons]
     skipped = [str(found[entry.names[0]]) for entry, _ in ready if entry.action == "skip"]
-    claimed = [one for entry, _ in made for one in map(found.__getitem__, entry.names)]
+    meant = [one for entry, _ in made for one in map(found.__getitem__, entry.names)]
+    claimed = [one.cluster if isinstance(one, Waiting) else one for one in meant]
     return ManualPlan(
         tuple(operation for _, operation in ready if operation is not None),
         tuple(entry.key for entry, operation in ready if operation is not None),
         tuple(skipped),
-        tuple(one for one in claimed if isinstance(one, str)),
+        tuple(dict.fromkeys(one for one in claimed if one is not None)),
         tuple(waiting),
     )
 
@@ -182,11 +205,16 @@ def _found(
                 reader.fault(entry.place, one.message)
             else:
                 found[name] = one
-    times = Counter(one for one in found.values() if isinstance(one, str))
+    alike = defaultdict(list)
     for name, one in found.items():
-        if isinstance(one, str) and times[one] > 1:
-            both = " and ".join(repr(other) for other in found if found[other] == one)
-            found[name] = Waiting(f"{both} of the file are both cluster {one!r} now")
+        if isinstance(one, str):
+            alike[one].append(name)
+    for cluster, names in alike.items():
+        if len(names) > 1:
+            listed = " and ".join(map(repr, names))
+            message = f"{listed} of the file are all cluster {cluster!r} now"
+            waiting = Waiting(message, cluster)
+            found |= dict.fromkeys(names, waiting)
     return found
 
 
@@ -239,27 +267,50 @@ def _section(
         if not isinstance(raw, dict):
             reader.fault(place, 'is a table, such as {cluster_id: "3"}')
             continue
-        entry = {_NAMES[name] if name in _NAMES else name: value for name, value in raw.items()}
-        if key in SECTIONS:
-            action = SECTIONS[key]
+        action = SECTIONS[key] if key in SECTIONS else raw["action"] if "action" in raw else None
+        if not isinstance(action, str) or action not in _KEYS:
+            reader.fault(place, f"unknown action {action!r}. {_hint(str(action), list(_KEYS))}")
+            continue
+        entry = _content(reader, place, action, raw, allow_action=key not in SECTIONS)
+        for name in _NEEDED[action]:
+            if name not in entry:
+                reader.fault(place, f"a {action} needs {name!r}")
+        yield place, action, entry
+
+
+def _content(
+    reader: _Reader, place: Place, action: str, raw: dict[str, Any], *, allow_action: bool
+) -> dict[str, Any]:
+    """Values of an entry by the names of the short form; an id as it is written."""
+    entry: dict[str, Any] = {}
+    for name, value in raw.items():
+        known = _brought(name)
+        if allow_action and name == "action":
+            continue
+        if known not in _KEYS[action]:
+            hint = _hint(name, sorted(_KEYS[action]))
+            reader.fault((*place, name), f"unknown key {name!r}. {hint}")
+        elif known in entry:
+            reader.fault((*place, name), f"{name!r} says {known!r} a second time; keep one")
+        elif known == "cluster":
+            entry[known] = _as_written(reader, (*place, name), value)
+        elif known == "clusters" and isinstance(value, list):
+            entry[known] = [
+                _as_written(reader, (*place, name, i), one) for i, one in enumerate(value)
+            ]
         else:
-            action = entry.pop("action", None)
-            if action not in _KEYS:
-                reader.fault(place, f"unknown action {action!r}. {_hint(str(action), list(_KEYS))}")
-                continue
-        unknown = [name for name in raw if _brought(name) not in {*_KEYS[action], "action"}]
-        for name in unknown:
-            known = sorted(_KEYS[action])
-            reader.fault((*place, name), f"unknown key {name!r}. {_hint(name, known)}")
-        missing = [name for name in _NEEDED[action] if name not in entry]
-        for name in missing:
-            reader.fault(place, f"a {action} needs {name!r}")
-        if not unknown and not missing:
-            yield place, action, entry
+            entry[known] = value
+    return entry
 
 
 def _brought(name: str) -> str:
     return _NAMES[name] if name in _NAMES else name
+
+
+def _as_written(reader: _Reader, place: Place, value: Any) -> str:
+    """Give an id as text, letter by letter: ``1.10`` and ``03`` are no numbers."""
+    texts = reader.document.texts
+    return value if isinstance(value, str) else texts[place] if place in texts else str(value)
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
@@ -269,22 +320,20 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 def _names(reader: _Reader, place: Place, action: str, entry: dict[str, Any]) -> tuple[str, ...]:
     """Clusters of an entry as the file calls them; each is named once in the file."""
-    raw = entry["clusters"] if action == "merge" else [entry["cluster"]]
+    needed = "clusters" if action == "merge" else "cluster"
+    if needed not in entry:
+        return ()
+    raw = entry[needed] if action == "merge" else [entry[needed]]
     if not isinstance(raw, list) or (action == "merge" and len(raw) < 2):
         reader.fault(place, "clusters is a list of two or more")
         return ()
-    names = tuple(_text(value) for value in raw)
-    for name in names:
+    for name in raw:
         if name in reader.named:
             line = reader.document.line(reader.named[name])
             reader.fault(place, f"cluster {name!r} is named twice, first in line {line}")
         else:
             reader.named[name] = place
-    return names
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+    return tuple(raw)
 
 
 def _operation(
@@ -304,12 +353,13 @@ def _operation(
     )
     if action == "subcluster":
         resolution = _resolution(reader, place, content)
-        if resolution is None:
+        if resolution is None or not ids:
             return None
         return Subcluster(**given, cluster=ids[0], resolution=resolution)
+    is_new = _is_new(reader, place, content)
     scored = action == "merge" and ("label" not in content or content["label"] is None)
-    label = (None, None) if scored else _label(reader, place, action, content)
-    if label is None:
+    label = (None, None) if scored else _label(reader, place, action, content, is_new)
+    if label is None or not ids:
         return None
     if action == "merge":
         return Merge(**given, clusters=ids, label=label[0], path=label[1])
@@ -330,29 +380,42 @@ def _who(reader: _Reader, place: Place, content: dict[str, Any]) -> dict[str, st
 
 def _resolution(reader: _Reader, place: Place, entry: dict[str, Any]) -> float | None:
     value = entry["resolution"] if "resolution" in entry else reader.resolution
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        reader.fault((*place, "resolution"), f"is a number above 0; got {value!r}")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= _HIGHEST:
+        text = repr(value) if len(repr(value)) < 40 else "a number of many digits"
+        reader.fault((*place, "resolution"), f"is a number above 0; got {text}")
         return None
     return float(value)
 
 
+def _is_new(reader: _Reader, place: Place, entry: dict[str, Any]) -> bool:
+    """Whether an entry may make a label that the map does not have."""
+    if "new" not in entry:
+        return False
+    if not isinstance(entry["new"], bool):
+        reader.fault((*place, "new"), f"is true or false; got {entry['new']!r}")
+        return True
+    return bool(entry["new"])
+
+
 def _label(
-    reader: _Reader, place: Place, action: str, entry: dict[str, Any]
+    reader: _Reader, place: Place, action: str, entry: dict[str, Any], is_new: bool
 ) -> tuple[str, str | None] | None:
     """Label and path of an entry; a new label has no path."""
-    label, is_new = entry["label"], "new" in entry and entry["new"] is True
-    if "new" in entry and not isinstance(entry["new"], bool):
-        reader.fault((*place, "new"), f"is true or false; got {entry['new']!r}")
+    if "label" not in entry:
         return None
+    label = entry["label"]
     if not isinstance(label, str) or not label.strip():
         reader.fault(place, f"the label is text; got {label!r}")
         return None
     try:
         node = reader.marker_map.find(label)
     except ParameterError as error:
-        if is_new and label not in {node.label for node in reader.marker_map.nodes}:
+        is_known = label in {node.label for node in reader.marker_map.nodes}
+        if is_new and not is_known:
             return label, None
-        more = " Add new: true to make one." if action in ("override", "merge") else ""
+        can_be_made = action in ("override", "merge") and not is_known
+        more = " Add new: true to make one." if can_be_made else ""
         reader.fault(place, f"{error}{more}")
         return None
     return node.label, node.path

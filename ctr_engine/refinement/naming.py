@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
@@ -10,10 +11,9 @@ import numpy as np
 from ctr_engine.refinement.focus import CHILD_SEPARATOR
 from ctr_engine.refinement.partition import Partition
 
-STILL_TOGETHER = 0.8
-"""Share of the cells of a cluster that must still be in one cluster for it to be the same."""
-MAJORITY = 0.5
-"""Share of that cluster which they must make up; else a label would be given to other cells."""
+STILL_TOGETHER = Fraction(4, 5)
+"""Share of the cells of a cluster that must still be in one cluster, and that they must make up of
+it; else a label would be given to many other cells."""
 
 Expected = Literal["all", "parts", "none"]
 """Which clusters must exist: all that are named, all but parts of others, or none."""
@@ -21,9 +21,13 @@ Expected = Literal["all", "parts", "none"]
 
 @dataclass(frozen=True)
 class Waiting:
-    """A name that no cluster has, or has yet; ``message`` says why."""
+    """A name that no cluster has, or has yet; ``message`` says why.
+
+    ``cluster`` is one that must not be changed meanwhile, because it is meant by several names.
+    """
 
     message: str
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,14 @@ class Clusters:
         clusters = self.partition.clusters
         ids, counts = np.unique(clusters[rows].astype(str), return_counts=True)
         best, together = str(ids[np.argmax(counts)]), int(counts.max())
-        share, size = together / len(cells), len(self.partition.cells_of(best))
-        if share < STILL_TOGETHER:
+        size = len(self.partition.cells_of(best))
+        if together < STILL_TOGETHER * len(cells):
             return Waiting(
-                f"{what} are no longer together: the most, {share:.0%}, are in cluster {best!r}; "
-                f"{STILL_TOGETHER:.0%} are needed"
+                f"{what} are no longer together: the most, {together:,}, are in cluster {best!r}; "
+                f"{float(STILL_TOGETHER):.0%} are needed"
             )
-        if together < MAJORITY * size:
+        is_undivided = name.startswith(best + CHILD_SEPARATOR) and together < size
+        if is_undivided or together < STILL_TOGETHER * size:
             return Waiting(
                 f"{what} are now in cluster {best!r} with {size - together:,} other cells"
             )

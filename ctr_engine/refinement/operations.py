@@ -1,6 +1,7 @@
 """Operations on a partition: a partition in, a partition out; nothing is changed in place."""
 
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -64,18 +65,22 @@ def subcluster(
 ) -> Applied:
     """Divide a cluster by its own cells; where fewer than two parts are found nothing changes.
 
-    Parts are numbered from 0, the largest first: ``3:0``, ``3:1``.
+    Parts are numbered from 0, the largest first: ``3:0``, ``3:1``; a number is left out where a
+    cluster of another origin has that name.
     """
     rows = partition.cells_of(operation.cluster)
     parts = _parts(part_of(view, rows), operation.resolution, params, n_jobs)
     if parts is None:
         return Applied(partition, ())
-    names = np.array(
-        [f"{operation.cluster}{CHILD_SEPARATOR}{part}" for part in parts.tolist()], dtype=object
-    )
-    divided = partition.moved(rows, names)
-    children = tuple(name for name in divided.ids if name in set(names.tolist()))
-    return Applied(divided, children)
+    children = _free_names(partition, operation.cluster, len(set(parts.tolist())))
+    names = np.array([children[int(part)] for part in parts.tolist()], dtype=object)
+    return Applied(partition.moved(rows, names), children)
+
+
+def _free_names(partition: Partition, cluster: str, number: int) -> tuple[str, ...]:
+    """Names of the parts of a cluster, none of which exists."""
+    numbered = (f"{cluster}{CHILD_SEPARATOR}{index}" for index in count())
+    return tuple(islice((name for name in numbered if name not in partition.ids), number))
 
 
 def part_of(view: ExpressionView, rows: Rows) -> ExpressionView:

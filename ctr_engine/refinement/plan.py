@@ -1,10 +1,11 @@
 """What is to be done to clusters: operations as data, in the order of their execution."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ctr_engine.params import Params, Real
 from ctr_engine.tables import natural_key
@@ -88,6 +89,16 @@ class Plan(Params):
 
     operations: tuple[Operation, ...] = Field((), description="What is done.")
     focus: tuple[str, ...] = Field(description="Clusters that may be changed.")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        """Refuse a plan that names a cluster twice: what would come of it depends on the order."""
+        named = Counter(cluster for op in self.operations for cluster in clusters_of(op))
+        twice = sorted((name for name, times in named.items() if times > 1), key=natural_key)
+        if twice:
+            msg = f"a plan names each cluster once; named twice: {', '.join(map(repr, twice))}"
+            raise ValueError(msg)
+        return self
 
     @property
     def touched(self) -> set[str]:

@@ -9,7 +9,7 @@ from ctr_engine.documents import Document
 from ctr_engine.refinement.criteria import diagnose
 from ctr_engine.refinement.engine import Rules, Sample, Scored
 from ctr_engine.refinement.focus import Focus, focus_of, in_focus
-from ctr_engine.refinement.manual import ManualPlan, read_manual
+from ctr_engine.refinement.manual import ManualPlan, read_manual, within
 from ctr_engine.refinement.naming import Clusters, Expected
 from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.plan import Plan
@@ -73,6 +73,8 @@ def propose(
     )
     auto = auto_operations(report, params) if policy.auto else []
     manual = asked_for(policy, sample, scored.partition, done, first=first)
+    if not first:
+        manual = within(manual, focus.clusters)
     plan = merged_plan(auto, manual, focus.clusters)
     return Proposal(plan, report, manual, focus.warnings)
 

@@ -20,6 +20,7 @@ from ctr_engine.tables.comparison import (
     LabelOverlap,
     RunDifferences,
 )
+from ctr_engine.tables.project import RejectedSamples
 from ctr_engine.tables.refinement import (
     REFINEMENT_TABLES,
     CellHistory,
@@ -58,7 +59,7 @@ __all__ = [
     "ClusterChanges", "ClusterStatistics", "Clusters", "DELookup", "DecisionSteps",
     "DiagnosticReport", "FinalAnnotations", "GatingDetails", "LabelFlow", "LabelOverlap",
     "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
-    "RefinedClusters", "RefinementLog", "ReviewSheet", "RunDifferences", "TuningClusters",
-    "TuningLabels", "TuningSettings", "TuningShares", "arrow_schema", "checked", "col",
-    "column_names", "frame", "from_rows", "names", "natural_key",
+    "RefinedClusters", "RefinementLog", "RejectedSamples", "ReviewSheet", "RunDifferences",
+    "TuningClusters", "TuningLabels", "TuningSettings", "TuningShares", "arrow_schema", "checked",
+    "col", "column_names", "frame", "from_rows", "names", "natural_key",
 ]  # fmt: skip

@@ -112,9 +112,10 @@ _ARROW = {
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts ``2`` before ``10`` and ``3:1`` after ``3``."""
+    """Sort key that puts ``2`` before ``10``, ``3:1`` after ``3``, and tells ``3`` from ``03``."""
     parts = re.split(r"(\d+)", text)
-    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
+    numbers = ((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
+    return (*numbers, (-1, 0, text))
 
 
 def _dtype(field: arrow.Field) -> Any:

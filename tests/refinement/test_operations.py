@@ -165,3 +165,16 @@ def test_operations_on_different_clusters_commute(order):
         "4": Held("F", "F", "merge"),
         "6": BY_HAND,
     }
+
+
+def test_a_part_never_takes_the_name_of_another_cluster():
+    """Ids of a user may look like those of parts."""
+    values = np.vstack([two_types(), np.full((20, 6), 9.0)])
+    view = expression(values)
+    clusters = np.array(["1"] * 60 + ["1:0"] * 20, dtype=object)
+    held = {"1:0": Held("Epithelium", "Epithelium", "override")}
+    before = Partition(view.cell_ids.astype(object), clusters, held)
+    operation = Subcluster(source="manual", cluster="1", resolution=0.4)
+    applied = subcluster(before, operation, view, RefinementParams(min_subcluster_cells=5))
+    assert applied.new_clusters == ("1:1", "1:2")
+    assert (applied.partition.clusters == "1:0").tolist() == [False] * 60 + [True] * 20

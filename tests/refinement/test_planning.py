@@ -236,3 +236,23 @@ def test_a_person_wins_where_both_name_a_cluster():
         (["1"], "manual"),
         (["2"], "auto"),
     ]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [
+            Override(source="manual", cluster="1", label="S", path="S"),
+            Subcluster(source="auto", cluster="1", resolution=0.4),
+        ],
+        [Merge(source="manual", clusters=("1", "1"))],
+    ],
+)
+def test_a_plan_names_each_cluster_once(operations):
+    with pytest.raises(ValueError, match="named twice: '1'"):
+        plan_of(operations, ["1"])
+
+
+def test_ids_that_read_as_the_same_number_have_one_order():
+    assert sorted(["03", "3:0", "3", "10"], key=natural_key) == ["03", "3", "3:0", "10"]
+    assert sorted(["10", "3", "3:0", "03"], key=natural_key) == ["03", "3", "3:0", "10"]
