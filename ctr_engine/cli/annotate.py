@@ -184,8 +184,12 @@ def annotate(
         labels=not clustering_only,
         resume=resume,
     )
-    refinement = None if skip_refinement or clustering_only else _refinement(request, params)
+    by_hand = params.refinement_policy == "manual"
+    skipped = skip_refinement or clustering_only or by_hand
+    refinement = None if skipped else _refinement(request, params)
     _run(request, refinement, log_dir)
+    if by_hand and not (skip_refinement or clustering_only):
+        typer.echo("Not refined: refinement_policy is manual; see ctr refine --manual.")
 
 
 def _refinement(request: "RunRequest", params: "PipelineParams") -> "RefineRequest":
@@ -212,7 +216,10 @@ def _refinement(request: "RunRequest", params: "PipelineParams") -> "RefineReque
 def _run(request: "RunRequest", refinement: "RefineRequest | None", log_dir: Path | None) -> None:
     from ctr_engine.cli.log import run_log
     from ctr_engine.cli.run import run_stage_h
+    from ctr_engine.io.folder import REFINEMENT, clear_refinement, require_refinable
 
+    if refinement is not None and refinement.output_dir is not None:
+        require_refinable(refinement.output_dir)
     folder = None if log_dir is None else log_dir.expanduser()
     with run_log(folder, "annotate") as log:
         with step_progress(request.n_steps, request.sample.name) as progress:
@@ -221,6 +228,8 @@ def _run(request: "RunRequest", refinement: "RefineRequest | None", log_dir: Pat
         _summary(result, request)
         if refinement is not None:
             _refine(refinement, log)
+        else:
+            clear_refinement(request.output_dir / REFINEMENT)
 
 
 def _tell(warnings: Sequence[str], log: "RunLog | None") -> None:
@@ -236,6 +245,8 @@ def _refine(request: "RefineRequest", log: "RunLog | None") -> None:
 
     from ctr_engine.cli.refine_run import run_refinement
 
+    if log is not None:
+        log.line("refinement")
     with step_progress(request.n_steps, "refinement") as progress:
         result = run_refinement(request, progress if log is None else log.steps(progress))
     _tell(result.warnings, log)

@@ -11,9 +11,9 @@ import pandas as pd
 
 from ctr_engine.cli.options import read_any
 from ctr_engine.documents import Document
-from ctr_engine.errors import ConfigError, Fault, InputError
+from ctr_engine.errors import ConfigError, Fault
 from ctr_engine.io.atomic import whole_file, write_text
-from ctr_engine.io.folder import REFINED, clear_refinement, require_no_run
+from ctr_engine.io.folder import REFINED, clear_refinement, require_no_run, require_refinable
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
 from ctr_engine.io.tables import write_csv
 from ctr_engine.refinement.convergence import (
@@ -90,9 +90,8 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
     """
     if request.output_dir is not None:
         require_no_run(request.output_dir)
-        if request.sample.resolve() == (request.output_dir / REFINED).resolve():
-            fault = Fault("the results would replace this file; name another --output-dir")
-            raise InputError(str(request.sample), [fault])
+        given = (request.sample, request.manual)
+        require_refinable(request.output_dir, [path for path in given if path is not None])
     manual = None if request.manual is None else read_any(request.manual)
     progress("reading")
     adata = read_sample(request.sample)
@@ -233,6 +232,8 @@ def _draw(path: Path, opened: Opened, rounds: list[Round]) -> None:
 
 def _line(one: Round, before: Scored) -> str:
     counts = ", ".join(f"{n} {kind}" for kind, n in one.iteration.plan.counts().items() if n)
+    vain = int((one.iteration.log["outcome"] == "unsplittable").sum())
+    counts += f" ({vain} did not come apart)" if vain else ""
     after = one.iteration.after
     moved = f"{len(before.states)} -> {len(after.states)} clusters"
     score = f"mean score {mean_score(before):.3f} -> {mean_score(after):.3f}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ctr_engine.cli.console import show_warnings
+from ctr_engine.cli.console import counted, show_warnings
 from ctr_engine.errors import Fault, InputError, OutputError, ParameterError
+from ctr_engine.keys import UNASSIGNED
 
 if TYPE_CHECKING:
     from ctr_engine.markers.hierarchy import MarkerMap
-    from ctr_engine.refinement.curation import Curation, Curator
+    from ctr_engine.refinement.curation import Curation, Curator, Decision
     from ctr_engine.refinement.lineage import Lineage
 
 
@@ -41,9 +42,10 @@ def export_review(
     path = sample_in(results.expanduser())
     opened = open_sample(read_sample(path), RefinementParams(), str(path))
     sheet = review_sheet(opened, str(path.resolve()))
+    choices = [*(node.path for node in opened.sample.marker_map.nodes), UNASSIGNED]
+    write_sheet(sheet, choices, target)
     write_cells(opened.lineage, opened.sample.marker_map, cells_beside(target))
-    write_sheet(sheet, [node.path for node in opened.sample.marker_map.nodes], target)
-    typer.echo(f"{target}: {len(sheet)} clusters, the least certain first.")
+    typer.echo(f"{target}: {counted(len(sheet), 'cluster')}, the least certain first.")
     typer.echo(f"{cells_beside(target)}: the cells of each; keep it beside the sheet.")
     typer.echo("Fill in curated_label (a label or a path), curator, curated_on, curated_reason;")
     typer.echo(f"then: ctr import-review {target} --out manual.yaml")
@@ -164,7 +166,7 @@ def _made_from(source: Path, rows: list[dict[str, str]]) -> tuple[Path, str]:
     if not rows or any(name not in rows[0] for name in columns):
         fault = Fault(f"has no {' and '.join(columns)}; fill in what ctr export-review wrote")
         raise InputError(str(source), [fault])
-    named = {(row["source_file"], row["source_sha256"]) for row in rows}
+    named = {(row["source_file"], row["source_sha256"]) for row in rows if any(row.values())}
     if len(named) != 1:
         fault = Fault("its rows are about several files; import one sheet at a time")
         raise InputError(str(source), [fault])
@@ -210,8 +212,16 @@ def _write(found: _Found, source: Path, target: Path) -> None:
         raise InputError(str(source), [Fault(message)])
     replaced = write_manual(found.content, target)
     for one in decisions:
-        typer.echo(f"  override {one.cluster} -> {one.label} ({one.author})")
+        typer.echo(f"  override {one.cluster} -> {one.label}{_signed(one)}")
+    for one in found.curation.withdrawn:
+        typer.echo(f"  taken back: {one.cluster} -> {one.label}{_signed(one)}")
     if replaced is not None:
         typer.echo(f"The old file is {replaced}.")
-    typer.echo(f"{target}: {len(decisions)} overrides, each with the cells it was decided on.")
+    typer.echo(
+        f"{target}: {counted(len(decisions), 'override')}, each with the cells it was decided on."
+    )
     typer.echo(f"Next: ctr refine RESULTS --manual {target} --execute --output-dir DIR")
+
+
+def _signed(decision: "Decision") -> str:
+    return f" ({decision.author})" if decision.author else ""

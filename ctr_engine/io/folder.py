@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +39,13 @@ UNFINISHED = ".ctr-unfinished"
 REFINEMENT = "refinement"
 """Folder, within that of a run, of the refinement that follows it."""
 REFINED = "refined.h5ad"
+_FIRST_OF_REFINEMENT = "diagnostic_report.csv"
+"""Written by every refinement before anything else."""
 REFINEMENT_OUTPUTS = (
     REFINED,
     "curation_log.json",
     "decision_summary.json",
-    "diagnostic_report.csv",
+    _FIRST_OF_REFINEMENT,
     "final_annotations.csv",
     "plan.json",
     "refinement_log.csv",
@@ -99,8 +101,32 @@ def clear(folder: Path) -> None:
 
 def clear_refinement(folder: Path) -> None:
     """Remove what an earlier refinement wrote, which new results would contradict."""
+    if not (folder / _FIRST_OF_REFINEMENT).is_file():
+        return  # what lies there is not ours
     for name in REFINEMENT_OUTPUTS:
         (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def require_refinable(folder: Path, inputs: Sequence[Path] = ()) -> None:
+    """Refuse a folder in which a refinement would replace what it did not write.
+
+    Raises
+    ------
+    OutputError
+        If it is a file, holds a file of ours' name that is not ours, or one of the inputs.
+    """
+    require_usable(folder)
+    ours = {(folder / name).resolve() for name in REFINEMENT_OUTPUTS}
+    for path in inputs:
+        if path.resolve() in ours:
+            msg = f"{path}: the results would replace this file; name another --output-dir"
+            raise OutputError(msg)
+    there = [name for name in REFINEMENT_OUTPUTS if (folder / name).exists()]
+    if there and not (folder / _FIRST_OF_REFINEMENT).is_file():
+        msg = f"{folder} holds {', '.join(there)} of something else; name another --output-dir"
+        raise OutputError(msg)
 
 
 def _earlier_files(folder: Path) -> list[str]:

@@ -13,12 +13,17 @@ HEADER = """\
 """
 
 
+_OTHER_BREAKS = "\x85\u2028\u2029"
+"""What YAML takes for the end of a line in a block, and turns into another one."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes texts of several lines as they are read."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    is_block = "\n" in text and not any(mark in text for mark in _OTHER_BREAKS)
+    style = "|" if is_block else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -35,4 +35,4 @@ def read_cells(path: Path) -> tuple[Lineage, MarkerMap]:
     if _MAP not in notes:
         msg = f"{path} does not hold the cells of a review; export the sheet again"
         raise TableError(msg)
-    return read_lineage(path), parse_marker_map(notes[_MAP], f"{path}.json")
+    return read_lineage(path), parse_marker_map(notes[_MAP], f"the marker map in {path}")

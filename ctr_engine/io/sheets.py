@@ -1,6 +1,8 @@
 """Sheets for people, CSV and xlsx: what a spreadsheet would take for a formula stays text."""
 
 import csv
+import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from ctr_engine.tables import ReviewSheet, checked
 SHEET_SUFFIXES = (".csv", ".xlsx")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GUARD = "'"
+_SHEET = "review"
 _FILLED_IN = ("curated_label", "curator", "curated_on", "curated_reason")
 _WIDTHS = {"reason": 60, "cell_type": 24, "cell_type_path": 40, "runner_up": 40}
 _WIDTH = 16
@@ -37,7 +40,7 @@ def write_sheet(table: pd.DataFrame, labels: Sequence[str], path: Path) -> None:
     require_sheet(path)
     rows = checked(ReviewSheet, table).astype(object).where(table.notna(), None)
     with whole_file(path) as temporary:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             _write_csv(rows, temporary)
         else:
             _write_xlsx(rows, labels, temporary)
@@ -51,7 +54,7 @@ def require_sheet(path: Path) -> None:
     InputError
         If it ends in something else than ``.csv`` or ``.xlsx``.
     """
-    if path.suffix not in SHEET_SUFFIXES:
+    if path.suffix.lower() not in SHEET_SUFFIXES:
         fault = Fault(f"a review sheet is a {' or '.join(SHEET_SUFFIXES)} file")
         raise InputError(str(path), [fault])
 
@@ -77,7 +80,7 @@ def _write_xlsx(rows: pd.DataFrame, labels: Sequence[str], path: Path) -> None:
 
     book = Workbook()
     sheet, choice = book.active, book.create_sheet("cell types")
-    sheet.title = "review"
+    sheet.title = _SHEET
     for index, name in enumerate(labels, start=1):
         _set(choice.cell(index, 1), name)
     choices = DataValidation(
@@ -103,8 +106,10 @@ def _write_xlsx(rows: pd.DataFrame, labels: Sequence[str], path: Path) -> None:
 
 
 def _set(cell: Any, value: object) -> None:
-    """Set a value; a text stays one, whatever it looks like."""
-    cell.value = value
+    """Set a value; a text stays one, whatever it looks like, without what xlsx cannot hold."""
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    cell.value = ILLEGAL_CHARACTERS_RE.sub("", value) if isinstance(value, str) else value
     if isinstance(value, str) or value is None:
         cell.number_format = "@"
     if isinstance(value, str):
@@ -114,6 +119,8 @@ def _set(cell: Any, value: object) -> None:
 def read_sheet(path: Path) -> list[dict[str, str]]:
     """Read a sheet that was filled in: every cell as text, an empty one as an empty text.
 
+    Empty rows are kept, so that the first row is line 2 of the sheet, and so on.
+
     Raises
     ------
     InputError
@@ -122,7 +129,7 @@ def read_sheet(path: Path) -> list[dict[str, str]]:
     require_sheet(path)
     if not path.is_file():
         raise InputError(str(path), [Fault("there is no such file")])
-    lines = _csv_lines(path) if path.suffix == ".csv" else _xlsx_lines(path)
+    lines = _csv_lines(path) if path.suffix.lower() == ".csv" else _xlsx_lines(path)
     if not lines:
         raise InputError(str(path), [Fault("is empty")])
     names, *rows = lines
@@ -134,7 +141,7 @@ def read_sheet(path: Path) -> list[dict[str, str]]:
     if faults:
         raise InputError(str(path), faults)
     filled = [row + [""] * (len(names) - len(row)) for row in rows]
-    return [dict(zip(names, row, strict=True)) for row in filled if any(row)]
+    return [dict(zip(names, row, strict=True)) for row in filled]
 
 
 def _csv_lines(path: Path) -> list[list[str]]:
@@ -145,7 +152,7 @@ def _csv_lines(path: Path) -> list[list[str]]:
         raise InputError(str(path), [fault]) from None
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)  # a spreadsheet writes that of its country
-    lines = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [[_unguarded(value) for value in line] for line in lines]
 
 
@@ -155,18 +162,34 @@ def _unguarded(value: str) -> str:
 
 
 def _xlsx_lines(path: Path) -> list[list[str]]:
+    from xml.etree.ElementTree import ParseError
     from zipfile import BadZipFile
 
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 
+    broken = (
+        BadZipFile,
+        InvalidFileException,
+        KeyError,
+        ValueError,
+        TypeError,
+        ParseError,
+        OSError,
+    )
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
-    except (BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # about extensions that it does not read, such as the choices of newer programs
+            warnings.filterwarnings("ignore", module="openpyxl")
+            book = load_workbook(file, read_only=True, data_only=True)
+            sheet = book[_SHEET] if _SHEET in book.sheetnames else book.worksheets[0]
+            sheet.reset_dimensions()  # some programs write a size that is too small
+            lines = [[_text(value) for value in row] for row in sheet.values]
+            book.close()
+    except broken as error:
         raise InputError(str(path), [Fault(f"is not an xlsx file ({error})")]) from None
-    lines = [[_text(value) for value in row] for row in book.worksheets[0].values]
-    book.close()
-    return lines
+    width = max((len(line) for line in lines), default=0)
+    return [line + [""] * (width - len(line)) for line in lines]
 
 
 def _text(value: object) -> str:

@@ -1,8 +1,9 @@
 """Decisions of a curator, made on a sheet or on cells, as overrides of a manual file."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from ctr_engine.errors import Fault, InputError, ParameterError
 from ctr_engine.keys import UNASSIGNED
 from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.refinement.focus import CHILD_SEPARATOR
 from ctr_engine.refinement.lineage import Lineage, overrides_in
 from ctr_engine.refinement.naming import STILL_TOGETHER
 from ctr_engine.refinement.plan import is_day
@@ -17,6 +19,9 @@ from ctr_engine.tables import ReviewSheet, column_names
 
 NOT_LOOKED_AT = frozenset({"", "nan", "none", "unassigned", "undefined"})
 """What cellxgene and spreadsheets write where nobody said anything."""
+
+
+_MOST_FAULTS = 20
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,11 @@ class Curator:
 
 @dataclass(frozen=True)
 class Curation:
-    """Decisions, and what could not become one."""
+    """Decisions, what could not become one, and earlier ones that were taken back."""
 
     decisions: tuple[Decision, ...]
     conflicts: tuple[str, ...] = ()
+    withdrawn: tuple[Decision, ...] = ()
 
 
 def decisions_of_sheet(
@@ -77,44 +83,75 @@ def decisions_of_sheet(
         known = ", ".join(column_names(ReviewSheet))
         fault = Fault(f"has no column {', '.join(missing)}; a review sheet has {known}")
         raise InputError(source, [fault])
-    clusters = set(lineage.partition.ids)
     faults: list[Fault] = []
     found: dict[str, Decision] = {}
+    kept = {one.cluster: one for one in decided_before(lineage, marker_map)}
     for line, row in enumerate(rows, start=2):
-        if not row["curated_label"].strip():
-            continue
         name = row["cluster_id"]
-        problems = _problems_of_row(row, curator)
-        if name not in clusters:
-            hint = " A spreadsheet turns 3:0 into a time; use xlsx." if ":" in str(clusters) else ""
-            problems.append(f"there is no cluster {name!r}.{hint}")
-        if name in found:
-            problems.append(f"cluster {name!r} stands twice in the sheet")
-        label, is_new = _label(row["curated_label"].strip(), marker_map, curator, problems)
-        if problems:
-            faults += [Fault(text, line=line) for text in problems]
+        if name in kept and all(row[key] == text for key, text in filled_in(kept[name]).items()):
+            found[name] = kept[name]
             continue
-        author, day = row["curator"].strip(), row["curated_on"].strip()
-        found[name] = Decision(
-            name,
-            label,
-            is_new,
-            author or curator.author or "",
-            day or curator.date,
-            row["curated_reason"].strip() or curator.reason,
-        )
+        problems = _problems_of_row(row, lineage, curator, found, kept)
+        text = row["curated_label"].strip()
+        label, is_new = _label(text, marker_map, curator, problems) if text else ("", False)
+        faults += [Fault(problem, line=line) for problem in problems]
+        if text and not problems:
+            found[name] = _decision_of_row(row, label, is_new, curator)
     if faults:
         raise InputError(source, faults)
-    return Curation(tuple(found.values()))
+    names = {row["cluster_id"] for row in rows}
+    withdrawn = [one for name, one in kept.items() if name in names and name not in found]
+    return Curation(tuple(found.values()), (), tuple(withdrawn))
 
 
-def _problems_of_row(row: dict[str, str], curator: Curator) -> list[str]:
+def _decision_of_row(
+    row: Mapping[str, str], label: str, is_new: bool, curator: Curator
+) -> Decision:
+    return Decision(
+        row["cluster_id"],
+        label,
+        is_new,
+        row["curator"].strip() or curator.author or "",
+        row["curated_on"].strip() or curator.date,
+        row["curated_reason"].strip() or curator.reason,
+    )
+
+
+def filled_in(decision: Decision) -> dict[str, str]:
+    """Columns of the curator, as a sheet has them for an earlier decision."""
+    return {
+        "curated_label": decision.label,
+        "curator": decision.author,
+        "curated_on": decision.date,
+        "curated_reason": decision.reason or "",
+    }
+
+
+def _problems_of_row(
+    row: Mapping[str, str],
+    lineage: Lineage,
+    curator: Curator,
+    found: Mapping[str, Decision],
+    kept: Mapping[str, Decision],
+) -> list[str]:
+    """Say what is wrong with a row, but for its label."""
+    name, day = row["cluster_id"], row["curated_on"].strip()
+    others = [key for key in ("curator", "curated_on", "curated_reason") if row[key].strip()]
+    if not row["curated_label"].strip():
+        if not others or name in kept:  # an earlier decision may be taken back
+            return []
+        return [f"cluster {name!r} has {' and '.join(others)}, and no curated_label; fill it in"]
     problems = []
     if not (row["curator"].strip() or curator.author):
         problems.append("nobody is named as curator; fill the column in, or add --author NAME")
-    day = row["curated_on"].strip()
     if day and not is_day(day):
         problems.append(f"curated_on is a day such as 2026-01-31; got {day!r}")
+    if name not in lineage.partition.ids:
+        has_parts = any(CHILD_SEPARATOR in one for one in lineage.partition.ids)
+        hint = " A spreadsheet turns 3:0 into a time; use xlsx." if has_parts else ""
+        problems.append(f"there is no cluster {name!r}.{hint}")
+    if name in found:
+        problems.append(f"cluster {name!r} stands twice in the sheet")
     return problems
 
 
@@ -128,10 +165,12 @@ def _label(
         labels = {one.label for one in marker_map.nodes}
         if text == UNASSIGNED or (curator.allow_new and text not in labels):
             return text, True
-        problems.append(f"{error} --allow-new makes a new label of it.")
+        near = get_close_matches(text, sorted(labels), n=1, cutoff=0.6)
+        hint = f" Did you mean {near[0]!r}?" if near and text not in labels else ""
+        remedy = "" if text in labels else " --allow-new makes a new label of it."
+        problems.append(f"{error}{hint}{remedy}")
         return text, False
-    twice = sum(one.label == node.label for one in marker_map.nodes) > 1
-    return (node.path if twice else node.label), False
+    return (node.path if _is_shared(node.label, marker_map) else node.label), False
 
 
 def decisions_of_cells(
@@ -175,31 +214,36 @@ def decisions_of_cells(
         for text in dict.fromkeys(one for one in changed if one is not None)
     }
     if problems:
-        raise InputError(source, [Fault(text) for text in problems])
+        more = [f"and {len(problems) - _MOST_FAULTS} more"] if len(problems) > _MOST_FAULTS else []
+        shown = [*problems[:_MOST_FAULTS], *more]
+        raise InputError(source, [Fault(text) for text in shown])
     sizes = Counter(clusters)
     by_pair = Counter(
-        (name, text) for name, text in zip(clusters, changed, strict=True) if text is not None
+        (name, names[text])
+        for name, text in zip(clusters, changed, strict=True)
+        if text is not None
     )
     decided: dict[str, Decision] = {}
     conflicts = []
-    for (name, text), count in sorted(by_pair.items()):
+    for (name, label), count in sorted(by_pair.items()):
         if count >= STILL_TOGETHER * sizes[name]:
-            decided[name] = _decision(name, names[text], curator)
+            decided[name] = _decision(name, label, curator)
         else:
             conflicts.append(
-                f"{count:,} of the {sizes[name]:,} cells of cluster {name!r} are called {text!r}; "
+                f"{count:,} of the {sizes[name]:,} cells of cluster {name!r} are called "
+                f"{label[0]!r}; "
                 f"the label of a cluster needs {float(STILL_TOGETHER):.0%}, so divide it first"
             )
-    kept = [one for one in _kept(lineage) if one.cluster not in decided]
+    kept = [one for one in decided_before(lineage, marker_map) if one.cluster not in decided]
     return Curation((*decided.values(), *kept), tuple(conflicts))
 
 
-def _kept(lineage: Lineage) -> list[Decision]:
+def decided_before(lineage: Lineage, marker_map: MarkerMap) -> list[Decision]:
     """Decisions that a person made before, and that hold."""
     return [
         Decision(
             name,
-            one.path or one.label,
+            one.path if one.path is not None and _is_shared(one.label, marker_map) else one.label,
             one.path is None,
             one.author or "",
             one.date or "",
@@ -207,6 +251,11 @@ def _kept(lineage: Lineage) -> list[Decision]:
         )
         for name, one in overrides_in(lineage).items()
     ]
+
+
+def _is_shared(label: str, marker_map: MarkerMap) -> bool:
+    """Whether several cell types have a label, so that only the path tells them apart."""
+    return sum(node.label == label for node in marker_map.nodes) > 1
 
 
 def _decision(name: str, label: tuple[str, bool], curator: Curator) -> Decision:

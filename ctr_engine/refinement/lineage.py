@@ -67,10 +67,11 @@ class Lineage:
 
     @cached_property
     def content_sha256(self) -> str:
-        """SHA-256 of all of it but the times at which iterations were made."""
+        """SHA-256 of all of it but when and from which file iterations were made."""
         known = hashlib.sha256()
         clusters = [ids.tolist() for ids in self.clusters]
-        records = [one.model_dump(mode="json", exclude={"timestamp"}) for one in self.records]
+        chance = {"timestamp", "parent_file", "parent_sha256"}
+        records = [one.model_dump(mode="json", exclude=chance) for one in self.records]
         for part in (self.cell_ids.tolist(), clusters, records):
             known.update(json.dumps(part, sort_keys=True).encode())
         return known.hexdigest()

@@ -79,7 +79,7 @@ def stored_map(adata: "AnnData", source: str) -> MarkerMap:
         If it holds none.
     """
     _require(source, [] if keys.UNS_MARKER_MAP in adata.uns else [f"uns[{keys.UNS_MARKER_MAP!r}]"])
-    return parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), f"{source}.json")
+    return parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), f"the marker map in {source}")
 
 
 def _annotated_with(adata: "AnnData", source: str) -> tuple[AnalysisParams, MarkerMap]:

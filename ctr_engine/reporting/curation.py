@@ -1,12 +1,12 @@
 """The sheet that a curator fills in: one row per cluster, with what speaks for its label."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
-from ctr_engine.refinement.lineage import Lineage, overrides_in
-from ctr_engine.refinement.plan import Override
+from ctr_engine.gating.compete import ALONE
+from ctr_engine.refinement.curation import decided_before, filled_in
+from ctr_engine.refinement.lineage import Lineage
 from ctr_engine.refinement.sample import Opened
 from ctr_engine.reporting.reasons import reasons
 from ctr_engine.tables import ReviewSheet, from_rows
@@ -28,7 +28,9 @@ def review_sheet(opened: Opened, source: str) -> pd.DataFrame:
     """
     tables = opened.scored.annotation.tables
     why, rivals = reasons(tables), _runners_up(tables["decision_steps"])
-    given, who = overrides_in(opened.lineage), _who_decided(opened.lineage)
+    decided = decided_before(opened.lineage, opened.sample.marker_map)
+    given = {one.cluster: filled_in(one) for one in decided}
+    who = _who_decided(opened.lineage)
     rows = []
     for state in opened.scored.states:
         name = state.cluster_id
@@ -39,17 +41,17 @@ def review_sheet(opened: Opened, source: str) -> pd.DataFrame:
                 "n_cells": state.n_cells,
                 "cell_type": state.label,
                 "cell_type_path": state.path,
-                "cell_type_confidence": state.confidence,
+                "cell_type_confidence": _lead(state.confidence),
                 "runner_up": rival,
                 "margin_to_runner_up": margin,
                 "reason": why[name],
                 "decided_by": who[name] if name in who else "stage_h",
-                **_by_hand(given[name] if name in given else None),
+                **_by_hand(given[name] if name in given else {}),
                 "source_file": source,
                 "source_sha256": opened.lineage.content_sha256,
             }
         )
-    rows.sort(key=lambda row: row["cell_type_confidence"])
+    rows.sort(key=lambda row: (row["cell_type_confidence"] is None, row["cell_type_confidence"]))
     return from_rows(ReviewSheet, rows)
 
 
@@ -59,14 +61,15 @@ def _who_decided(lineage: Lineage) -> Mapping[str, str]:
     return {one.cluster_id: one.decided_by for one in lineage.records[-1].clusters}
 
 
-def _by_hand(given: Override | None) -> dict[str, Any]:
-    """Columns of the curator."""
-    return {
-        "curated_label": None if given is None else given.label,
-        "curator": None if given is None else given.author,
-        "curated_on": None if given is None else given.date,
-        "curated_reason": None if given is None else given.reason,
-    }
+def _lead(confidence: float) -> float | None:
+    """Lead over the closest rival; None where there was none."""
+    return None if confidence >= ALONE else confidence
+
+
+def _by_hand(given: Mapping[str, str]) -> dict[str, str | None]:
+    """Columns of the curator; empty, or as they were filled in before."""
+    columns = ("curated_label", "curator", "curated_on", "curated_reason")
+    return {name: given[name] or None if name in given else None for name in columns}
 
 
 def _runners_up(steps: pd.DataFrame) -> dict[str, tuple[str, float]]:

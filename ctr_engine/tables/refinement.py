@@ -111,7 +111,9 @@ class ReviewSheet(Table):
     n_cells: int = col("Its cells.", ge=1)
     cell_type: str = col("Its label.")
     cell_type_path: str = col("Path of the label; empty for none, and for one of a person.")
-    cell_type_confidence: float = col("Smallest lead on the way that scoring goes.", ge=0)
+    cell_type_confidence: float = col(
+        "Smallest lead on the way that scoring goes; null without a rival.", nullable=True, ge=0
+    )
     runner_up: str = col("Path of the closest rival on that way.", nullable=True)
     margin_to_runner_up: float = col("Lead over it.", nullable=True)
     reason: str = col("Why scoring stops where it does.")
