@@ -9,6 +9,7 @@ import dagster as dg
 
 from ctr_assets import jobs
 from ctr_assets.assets import (
+    GROUP,
     annotation,
     clustering,
     expression,
@@ -19,6 +20,7 @@ from ctr_assets.assets import (
 )
 from ctr_assets.assets.final import final_assets
 from ctr_assets.assets.refinement import iterations
+from ctr_assets.automation import automation_sensor
 from ctr_assets.executors import chosen_executor
 from ctr_assets.io_managers import (
     StoredAnnData,
@@ -30,7 +32,13 @@ from ctr_assets.io_managers import (
 from ctr_assets.iteration_files import StoredIterations
 from ctr_assets.project import n_iterations
 from ctr_assets.resources import ProjectResource
+from ctr_assets.sensors.failures import failed_runs
+from ctr_assets.sensors.input_edits import input_edits
+from ctr_assets.sensors.lost_runs import lost_runs
+from ctr_assets.sensors.new_samples import new_samples
+from ctr_assets.sensors.reconcile import reconcile
 
+SENSORS = (new_samples, input_edits, reconcile, lost_runs, failed_runs)
 STEPS = (inputs, expression, clustering, statistics, annotation, results, report)
 
 
@@ -63,6 +71,7 @@ def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=[*steps, *iterations(number), *final_assets(number)],
         jobs=jobs.JOBS,
+        sensors=[automation_sensor(dg.AssetSelection.groups(GROUP)), *SENSORS],
         resources={**resources, **overrides},
         executor=chosen_executor(),
     )

@@ -1,5 +1,7 @@
 """Jobs that a person looks for by name."""
 
+from typing import Any
+
 import dagster as dg
 
 from ctr_assets.assets import GROUP
@@ -21,18 +23,45 @@ _PER_PARTITION = dg.PartitionedConfig(
     tags_for_partition_key_fn=_tags,
 )
 _REPORT = dg.AssetSelection.assets(REPORT)
+_ON_DEMAND = dg.AssetSelection.assets(REPORT, "coarse_clusters")
+_GROUP = dg.AssetSelection.groups(GROUP)
 
-annotate_partition = dg.define_asset_job(
+
+def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
+    """Make a job that runs on one partition at a time."""
+    return dg.define_asset_job(
+        name, selection=selection, config=_PER_PARTITION, description=description
+    )
+
+
+annotate_partition = _job(
     ANNOTATE_PARTITION,
-    selection=dg.AssetSelection.groups(GROUP) - _REPORT,
-    config=_PER_PARTITION,
-    description="Everything of one sample, from its file to the refined label of each cell.",
+    _GROUP - _REPORT,
+    "Everything of one sample, from its file to the refined label of each cell.",
 )
-report_partition = dg.define_asset_job(
+reannotate_from_scores = _job(
+    "reannotate_from_scores",
+    dg.AssetSelection.assets("marker_scores", "marker_evidence").downstream() - _ON_DEMAND,
+    "Scores, labels and refinement on the clusters that are there, after an edit of the map.",
+)
+refine_partition = _job(
+    "refine_partition",
+    dg.AssetSelection.assets("refinement_iteration_1").downstream(),
+    "Refinement alone, after an edit of the manual plan.",
+)
+report_partition = _job(
     REPORT_PARTITION,
-    selection=_REPORT,
-    config=_PER_PARTITION,
-    description="The page of one sample that was annotated: figures, checklist, cards.",
+    _REPORT,
+    "The page of one sample that was annotated: figures, checklist, cards.",
+)
+rebuild_everything = _job(
+    "rebuild_everything", _GROUP, "Everything of one sample anew, with its page."
 )
 
-JOBS = [annotate_partition, report_partition]
+JOBS = [
+    annotate_partition,
+    reannotate_from_scores,
+    refine_partition,
+    report_partition,
+    rebuild_everything,
+]

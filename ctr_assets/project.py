@@ -12,14 +12,43 @@ from ctr_assets.partitions import Partition, parse_key
 from ctr_engine.cli.options import read_document, validated
 from ctr_engine.errors import ConfigError, Fault, InputError, MarkerMapError
 from ctr_engine.io.samples import SUFFIXES
-from ctr_engine.params import Count, Params, layered
+from ctr_engine.params import Count, Params, Switch, layered
 from ctr_engine.profiles import AnalysisParams
-from ctr_engine.refinement.params import PipelineParams
+from ctr_engine.refinement.params import PipelineParams, RefinementParams
 
 CONFIG_FILE = "ctr.yaml"
 PROJECT_VARIABLE = "CTR_PROJECT"
 
+_CRON = r"^\S+( \S+){4}$"
 TissueName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+class TissueParams(PipelineParams):
+    """What a tissue can set: parameters, and whether anything happens by itself."""
+
+    automation: Switch = Field(
+        True, description="Make by itself what an arrival or an edit touches."
+    )
+
+
+class Nightly(Params):
+    """What the schedule does at night; it runs where this section is given."""
+
+    cron: Annotated[str, Field(pattern=_CRON)] = Field(
+        "0 2 * * *", description="When: minute, hour, day, month, day of the week; UTC."
+    )
+    keep_days: Annotated[Count, Field(ge=1)] = Field(
+        90, description="Runs that are older are deleted, unless they made what is in force."
+    )
+
+
+class Retries(Params):
+    """How often what is behind is requested again after a failure."""
+
+    most: Annotated[Count, Field(ge=0)] = Field(3, description="Attempts after the first.")
+    wait_seconds: Annotated[Count, Field(ge=0)] = Field(
+        300, description="Wait after the first failure; doubled after each further one."
+    )
 
 
 class ProjectConfig(Params):
@@ -34,9 +63,14 @@ class ProjectConfig(Params):
     refinement_iterations: Annotated[Count, Field(ge=1, le=9)] = Field(
         3, description="Assets refinement_iteration_1 to _N; one that has converged costs nothing."
     )
-    defaults: PipelineParams = Field(PipelineParams(), description="Parameters of every tissue.")
-    tissues: Mapping[TissueName, PipelineParams] = Field(
+    defaults: TissueParams = Field(TissueParams(), description="Parameters of every tissue.")
+    tissues: Mapping[TissueName, TissueParams] = Field(
         {}, description="Parameters of single tissues, over the defaults."
+    )
+    retries: Retries = Field(Retries(), description="What happens after failures.")
+    nightly: Nightly | None = Field(None, description="What is done at night; nothing by default.")
+    webhook: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
+        None, description="Address to which failures are posted as JSON; none by default."
     )
 
 
@@ -61,7 +95,16 @@ class Project:
         """Parameters with which a partition is annotated."""
         return self.pipeline_for(partition).analysis
 
-    def pipeline_for(self, partition: Partition) -> PipelineParams:
+    def refinement_for(self, partition: Partition) -> RefinementParams:
+        """Parameters with which a partition is refined, in as many iterations as there are assets.
+
+        One more would be made by the command line alone.
+        """
+        wanted = self.pipeline_for(partition).effective_refinement
+        most = min(wanted.max_iterations, self.config.refinement_iterations)
+        return wanted.model_copy(update={"max_iterations": most})
+
+    def pipeline_for(self, partition: Partition) -> TissueParams:
         """All parameters of a partition's tissue."""
         defaults, tissues = self.config.defaults, self.config.tissues
         if partition.tissue not in tissues:

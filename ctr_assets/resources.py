@@ -10,7 +10,7 @@ from pydantic import Field
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project, project_at
 from ctr_assets.versions import digest
-from ctr_engine.cli.options import read_document
+from ctr_engine.cli.options import document_of, read_text
 from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, MarkerMapError
 from ctr_engine.io.atomic import write_text
@@ -99,14 +99,21 @@ def keep_manual_plan(project: Project, partition: Partition) -> str:
     path = project.manual_plan_path(partition)
     if not path.exists():
         return NO_PLAN
-    document = read_document(path)
+    text = read_text(path)
+    document = document_of(text, str(path))
     if document.value is None:
         return NO_PLAN
-    version = digest(document.value)
-    copy, text = _plan_copy(project, partition, version, path.suffix), path.read_text("utf-8-sig")
+    version = _plan_version(document)
+    copy = _plan_copy(project, partition, version, path.suffix)
     if not copy.exists() or copy.read_text("utf-8") != text:  # lines may have moved
         write_text(copy, text)
     return version
+
+
+def _plan_version(document: Document) -> str:
+    """Hash of the content, with every number as it is written: ``1.10`` may be a cluster."""
+    texts = {".".join(map(str, place)): text for place, text in document.texts.items()}
+    return digest([document.value, texts])
 
 
 def kept_manual_plan(project: Project, partition: Partition, version: str) -> Document | None:
@@ -124,8 +131,8 @@ def kept_manual_plan(project: Project, partition: Partition, version: str) -> Do
     ]
     for copy in candidates:
         if copy.exists():
-            document = read_document(copy)
-            if digest(document.value) == version:
+            document = document_of(read_text(copy), str(copy))
+            if _plan_version(document) == version:
                 return replace(document, source=str(project.manual_plan_path(partition)))
     message = f"no plan with the hash {version} is kept; observe manual_plan again"
     raise ConfigError(str(candidates[0]), [Fault(message)])

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from ctr_assets.automation import rebuild_on_change
 from ctr_assets.checks import schema_spec
 from ctr_assets.executors import CPU_TAGS, GPU_POOL, GPU_TAGS
 from ctr_assets.partitions import PARTITIONS
@@ -22,9 +23,20 @@ def op_settings(*, gpu: bool = False) -> dict[str, Any]:
     return settings
 
 
-def asset_settings(*, names: bool = False, kinds: Iterable[str] = ("parquet",)) -> dict[str, Any]:
-    """Group, owners, kinds and code version of an asset; ``names`` where marker names are read."""
+def asset_settings(
+    *, names: bool = False, kinds: Iterable[str] = ("parquet",), on_demand: bool = False
+) -> dict[str, Any]:
+    """Group, owners, kinds, code version and automation of an asset.
+
+    Parameters
+    ----------
+    names
+        Whether marker names are looked up, so that the built-in table counts.
+    on_demand
+        Whether it is made only when somebody asks for it.
+    """
     return {
+        "automation_condition": None if on_demand else rebuild_on_change(),
         "group_name": GROUP,
         "owners": OWNERS,
         "kinds": set(kinds),

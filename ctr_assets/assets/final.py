@@ -8,15 +8,18 @@ import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings
 from ctr_assets.assets.annotation import MAP_HASH, newest, scored_map
-from ctr_assets.assets.refinement import iteration_name
+from ctr_assets.assets.refinement import PLAN_VERSION, iteration_name
 from ctr_assets.assets.results import annotated_sample
 from ctr_assets.checks import advice, advisory_spec, cells_spec, schema_spec
+from ctr_assets.freshness import BASIS, parameters_version
 from ctr_assets.io_managers import ArrayFile
 from ctr_assets.iteration_files import IterationFile
 from ctr_assets.metadata import column_lineage, step
 from ctr_assets.outputs import Basis, Output, materialized, table_output, with_cells, with_metadata
 from ctr_assets.partitions import parse_key
+from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource
+from ctr_assets.versions import code_version
 from ctr_engine import keys
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.refinement.convergence import CONVERGED
@@ -55,6 +58,7 @@ def _final_annotations(last: str) -> dg.AssetsDefinition:
         stage_h_input: ExpressionFile,
         annotations: pd.DataFrame,
         iteration: IterationFile,
+        project: ProjectResource,
     ):  # with check_specs, an annotation of MaterializeResult would make the output Nothing
         with step() as measured:
             lineage = iteration.read()
@@ -70,12 +74,27 @@ def _final_annotations(last: str) -> dg.AssetsDefinition:
             "iterations": len(lineage.records),
             "stop_reason": lineage.stop_reason or "not converged",
             MAP_HASH: newest(context, "annotations").metadata[MAP_HASH],
+            BASIS: dg.MetadataValue.json(_basis(context, project.open())),
             **_sources(iteration),
         }
         output = with_metadata(output, metadata)
         return materialized(context, replace(output, advice=_advice(lineage)), Basis({}))
 
     return final
+
+
+def _basis(context: dg.AssetExecutionContext, project: Project) -> dict[str, str]:
+    """Versions of everything that the labels come from, by which they are known to be fresh."""
+    partition = parse_key(context.partition_key)
+    known = {
+        "sample": newest(context, "stage_h_input").metadata["sample_sha256"],
+        "marker_map": newest(context, "annotations").metadata[MAP_HASH],
+        "manual_plan": newest(context, iteration_name(1)).metadata[PLAN_VERSION],
+    }
+    return {name: str(value.value) for name, value in known.items()} | {
+        "parameters": parameters_version(project, partition),
+        "code": code_version(names=True),
+    }
 
 
 def _advice(lineage: Lineage) -> list[dg.AssetCheckResult]:

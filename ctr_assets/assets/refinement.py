@@ -109,7 +109,7 @@ def later_iteration(number: int) -> dg.AssetsDefinition:
             folder, partition = project.open(), parse_key(context.partition_key)
             lineage = previous.read()
             _require_same_clusters(context, lineage, leiden_clusters)
-            params = folder.pipeline_for(partition).effective_refinement
+            params = folder.refinement_for(partition)
             rules = _Rules(scored_map(context, folder), params)
             policy = _policy(folder, partition, version)
             done = is_finished(rules, lineage.partition, policy, lineage.records, number)
@@ -189,7 +189,7 @@ def _refined(
             stage_h_input.read(),
             marker_map,
             pipeline.analysis,
-            pipeline.effective_refinement,
+            project.refinement_for(partition),
             available_cores(),
         )
         before = opened(sample, lineage).scored
@@ -203,7 +203,7 @@ def _refined(
         record = record_of(sample, before, one, lineage.records, origin)
         result = lineage.then(one.iteration.after.partition, record)
     params = {
-        "refinement": pipeline.effective_refinement.model_dump(mode="json"),
+        "refinement": sample.refinement.model_dump(mode="json"),
         "refinement_policy": pipeline.refinement_policy,
     }
     metadata = {
@@ -282,6 +282,10 @@ def _passed_on(
     made = newest(context, previous.asset)
     metadata = {
         "picture": made.metadata["picture"],
+        MAP_HASH: made.metadata[MAP_HASH],
+        "plan": made.metadata["plan"],
+        "operations": made.metadata["operations"],
+        "warnings": dg.MetadataValue.json([]),
         "passthrough": True,
         "passthrough_of": previous.asset,
         "stop_reason": made.metadata["stop_reason"],

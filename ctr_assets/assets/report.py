@@ -38,7 +38,7 @@ _LARGEST_PICTURE = 40_000
 @dg.asset(
     io_manager_key="pages",
     **op_settings(),
-    **asset_settings(names=True, kinds=("html", "matplotlib")),
+    **asset_settings(names=True, kinds=("html", "matplotlib"), on_demand=True),
 )
 def report(
     context: dg.AssetExecutionContext,

@@ -70,7 +70,7 @@ def annotated_sample(
 @dg.asset(
     io_manager_key="anndata_files",
     **op_settings(),
-    **asset_settings(kinds=("anndata", "h5ad")),
+    **asset_settings(kinds=("anndata", "h5ad"), on_demand=True),
 )
 def coarse_clusters(
     context: dg.AssetExecutionContext,

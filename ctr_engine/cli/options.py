@@ -34,13 +34,36 @@ def read_any(path: Path) -> "Document":
     """
     from ctr_engine.documents import parse_document
 
+    return parse_document(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, or is not UTF-8.
+    """
     if not path.is_file():
         raise ConfigError(str(path), [Fault("there is no such file")])
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
         raise ConfigError(str(path), [Fault(f"cannot be read as UTF-8 text: {error}")]) from None
-    return parse_document(text, str(path))
+
+
+def document_of(text: str, source: str) -> "Document":
+    """Parse a text that was read from a JSON or YAML file.
+
+    Raises
+    ------
+    ConfigError
+        If it is not well formed, or gives a key twice.
+    """
+    from ctr_engine.documents import parse_document
+
+    return _without_duplicates(parse_document(text, source))
 
 
 def read_setting(text: str, flag: str) -> "Document":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,10 @@ import pandas as pd
 
 from ctr_engine.cli.options import read_any
 from ctr_engine.documents import Document
-from ctr_engine.errors import ConfigError, Fault
+from ctr_engine.errors import ConfigError, Fault, OutputError
 from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.folder import REFINED, clear_refinement, require_no_run, require_refinable
+from ctr_engine.io.results import sample_in
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
 from ctr_engine.io.tables import write_csv
 from ctr_engine.refinement.convergence import (
@@ -88,10 +89,13 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
     CtrError
         If the sample, the plan or the folder cannot be used; nothing is written then.
     """
+    request = replace(request, sample=sample_in(request.sample))
     if request.output_dir is not None:
         require_no_run(request.output_dir)
         given = (request.sample, request.manual)
         require_refinable(request.output_dir, [path for path in given if path is not None])
+    if not request.execute:
+        _require_unrefined(request.output_dir)
     manual = None if request.manual is None else read_any(request.manual)
     progress("reading")
     adata = read_sample(request.sample)
@@ -161,13 +165,24 @@ def _warnings(proposals: Sequence[Proposal]) -> tuple[str, ...]:
     return (*proposals[0].warnings, *unmatched)
 
 
+def _require_unrefined(folder: Path | None) -> None:
+    """Refuse to look into a folder whose refinement was carried out, which would be removed.
+
+    Raises
+    ------
+    OutputError
+        If there is one.
+    """
+    if folder is not None and (folder / REFINED).exists():
+        msg = f"{folder} holds a refinement that was carried out; name another --output-dir"
+        raise OutputError(msg)
+
+
 def _write_report(request: RefineRequest, proposal: Proposal) -> None:
     if request.output_dir is None:
         return
     clear_refinement(request.output_dir)
     write_csv(DiagnosticReport, proposal.report, request.output_dir / "diagnostic_report.csv")
-    plan = proposal.plan
-    _write_json(request.output_dir / "plan.json", {"focus": plan.focus, "plan": plan.as_rows()})
 
 
 def _write_all(
@@ -180,6 +195,8 @@ def _write_all(
     if folder is None:
         return lines
     _write_report(request, rounds[0].proposal)
+    plan = rounds[0].proposal.plan
+    _write_json(folder / "plan.json", {"focus": plan.focus, "plan": plan.as_rows()})
     log = pd.concat([one.iteration.log for one in rounds], ignore_index=True)
     write_csv(RefinementLog, log, folder / "refinement_log.csv")
     _write_json(folder / "decision_summary.json", _summary(opened, rounds))

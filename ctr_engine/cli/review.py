@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -77,7 +77,10 @@ def import_review(
         bool, typer.Option("--allow-new", help="Let labels be made that the map lacks.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace the manual file; the old one gets .bak.")
+        bool,
+        typer.Option(
+            "--replace", help="Change a manual file that is there; the old one gets .bak."
+        ),
     ] = False,
 ) -> None:
     """Turn a curator's decisions into a manual file of overrides, keyed by their cells."""
@@ -105,10 +108,11 @@ def import_review(
 
 @dataclass(frozen=True)
 class _Found:
-    """Decisions, and the content of the manual file that they make."""
+    """Decisions, the clusters that they are about, and the file that shows them."""
 
     curation: "Curation"
-    content: dict[str, Any]
+    lineage: "Lineage"
+    results: Path
 
 
 def _is_sample(path: Path) -> bool:
@@ -120,12 +124,12 @@ def _is_sample(path: Path) -> bool:
 def _of_sheet(source: Path, run: Path | None, curator: "Curator") -> _Found:
     """Read a sheet, and the cells that its clusters had when it was made."""
     from ctr_engine.io.sheets import read_sheet
-    from ctr_engine.refinement.curation import decisions_of_sheet, manual_content
+    from ctr_engine.refinement.curation import decisions_of_sheet
 
     rows = read_sheet(source)
     lineage, marker_map = _cells_of(source, rows, run)
     curation = decisions_of_sheet(rows, lineage, marker_map, curator, str(source))
-    return _Found(curation, manual_content(curation, lineage))
+    return _Found(curation, lineage, run or _made_from(source, rows)[0])
 
 
 def _cells_of(
@@ -177,7 +181,7 @@ def _made_from(source: Path, rows: list[dict[str, str]]) -> tuple[Path, str]:
 def _of_cells(source: Path, column: str | None, curator: "Curator") -> _Found:
     """Read labels that were given to cells."""
     from ctr_engine.io.samples import read_sample
-    from ctr_engine.refinement.curation import decisions_of_cells, manual_content
+    from ctr_engine.refinement.curation import decisions_of_cells
     from ctr_engine.refinement.lineage import final_annotations
     from ctr_engine.refinement.sample import annotations_in, lineage_in, stored_map
 
@@ -195,7 +199,7 @@ def _of_cells(source: Path, column: str | None, curator: "Curator") -> _Found:
     edited = adata.obs[column].astype(object).tolist()
     marker_map = stored_map(adata, str(source))
     curation = decisions_of_cells(edited, labels, lineage, marker_map, curator, str(source))
-    return _Found(curation, manual_content(curation, lineage))
+    return _Found(curation, lineage, source)
 
 
 def _write(found: _Found, source: Path, target: Path) -> None:
@@ -210,17 +214,24 @@ def _write(found: _Found, source: Path, target: Path) -> None:
             else ("holds no decision about a whole cluster")
         )
         raise InputError(str(source), [Fault(message)])
-    replaced = write_manual(found.content, target)
+    from ctr_engine.cli.options import read_document
+    from ctr_engine.refinement.curation import manual_content
+
+    older = read_document(target) if target.exists() else None
+    content, gone = manual_content(found.curation, found.lineage, older)
+    kept_as = write_manual(content, target)
     for one in decisions:
         typer.echo(f"  override {one.cluster} -> {one.label}{_signed(one)}")
     for one in found.curation.withdrawn:
         typer.echo(f"  taken back: {one.cluster} -> {one.label}{_signed(one)}")
-    if replaced is not None:
-        typer.echo(f"The old file is {replaced}.")
+    if gone:
+        typer.echo(f"  older entries that gave way: {', '.join(gone)}")
+    if kept_as is not None:
+        typer.echo(f"Other entries were kept, comments were not; the old file is {kept_as}.")
     typer.echo(
         f"{target}: {counted(len(decisions), 'override')}, each with the cells it was decided on."
     )
-    typer.echo(f"Next: ctr refine RESULTS --manual {target} --execute --output-dir DIR")
+    typer.echo(f"Next: ctr refine {found.results} --manual {target} --execute --output-dir DIR")
 
 
 def _signed(decision: "Decision") -> str:

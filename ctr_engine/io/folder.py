@@ -103,8 +103,8 @@ def clear_refinement(folder: Path) -> None:
     """Remove what an earlier refinement wrote, which new results would contradict."""
     if not (folder / _FIRST_OF_REFINEMENT).is_file():
         return  # what lies there is not ours
-    for name in REFINEMENT_OUTPUTS:
-        (folder / name).unlink(missing_ok=True)
+    for name in sorted(REFINEMENT_OUTPUTS, key=_FIRST_OF_REFINEMENT.__eq__):
+        (folder / name).unlink(missing_ok=True)  # what says that they are ours goes last
     if not any(folder.iterdir()):
         folder.rmdir()
 

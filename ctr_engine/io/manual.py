@@ -1,11 +1,13 @@
 """The manual file of a curator's decisions: entries on top, their cells below."""
 
+import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ctr_engine.io.atomic import write_text
+from ctr_engine.io.atomic import whole_file, write_text
 
 HEADER = """\
 # Overrides of a curator. `cells` holds the cells that each cluster had when it was decided on, so
@@ -34,8 +36,15 @@ def write_manual(content: dict[str, Any], path: Path) -> Path | None:
     """Write a manual file; gives the place where an earlier one was kept."""
     kept = None
     if path.exists():
-        kept = path.with_name(f"{path.name}.bak")
-        write_text(kept, path.read_text(encoding="utf-8"))
+        kept = _free(path)
+        with whole_file(kept) as temporary:
+            shutil.copyfile(path, temporary)
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     write_text(path, HEADER + text)
     return kept
+
+
+def _free(path: Path) -> Path:
+    """Give a name for a copy that no earlier copy has."""
+    names = (f"{path.name}.bak{number if number > 1 else ''}" for number in count(1))
+    return next(place for name in names if not (place := path.with_name(name)).exists())

@@ -5,6 +5,7 @@ from pathlib import Path
 from ctr_engine.errors import Fault, InputError
 from ctr_engine.io.folder import REFINED, REFINEMENT
 from ctr_engine.io.runs import COARSE_CLUSTERS
+from ctr_engine.io.samples import SUFFIXES
 
 
 def sample_in(results: Path) -> Path:
@@ -15,7 +16,7 @@ def sample_in(results: Path) -> Path:
     InputError
         If there is none.
     """
-    if results.is_file():
+    if results.is_file() or results.suffix in SUFFIXES:
         return results
     candidates = (
         results / REFINEMENT / REFINED,

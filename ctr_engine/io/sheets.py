@@ -133,7 +133,9 @@ def read_sheet(path: Path) -> list[dict[str, str]]:
     if not lines:
         raise InputError(str(path), [Fault("is empty")])
     names, *rows = lines
-    faults = [
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    faults = [Fault(f"has the column {name!r} twice; keep one", line=1) for name in twice]
+    faults += [
         Fault(f"has {len(row)} values, and the first line names {len(names)} columns", line=line)
         for line, row in enumerate(rows, start=2)
         if len(row) > len(names)
@@ -153,7 +155,11 @@ def _csv_lines(path: Path) -> list[list[str]]:
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)  # a spreadsheet writes that of its country
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return [[_unguarded(value) for value in line] for line in lines]
+    try:
+        return [[_unguarded(value) for value in line] for line in lines]
+    except csv.Error as error:
+        fault = Fault(f"is not CSV: {error}", line=lines.line_num)
+        raise InputError(str(path), [fault]) from None
 
 
 def _unguarded(value: str) -> str:

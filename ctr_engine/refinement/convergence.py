@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ctr_engine.keys import UNASSIGNED
 from ctr_engine.refinement.engine import Iteration, Rules, Sample, Scored, execute
 from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.proposals import Policy, Proposal, asked_for, propose
@@ -12,8 +13,6 @@ NO_CANDIDATES = "no_candidates"
 SET_EQUIVALENCE = "set_equivalence"
 SCORE_PLATEAU = "score_plateau"
 ITERATION_LIMIT = "iteration_limit"
-STOPS = (NO_CANDIDATES, SET_EQUIVALENCE, SCORE_PLATEAU, ITERATION_LIMIT)
-"""Why iterations end, in the order in which they are looked at."""
 CONVERGED = frozenset({NO_CANDIDATES, SET_EQUIVALENCE, SCORE_PLATEAU})
 
 
@@ -133,8 +132,7 @@ def mean_score(scored: Scored) -> float:
 
 def unassigned_cells(scored: Scored) -> int:
     """Cells of clusters without a label."""
-    lost = [s for s in scored.states if s.stop_reason == "no_root_passed" and not s.held]
-    return sum(state.n_cells for state in lost)
+    return sum(state.n_cells for state in scored.states if state.label == UNASSIGNED)
 
 
 def summary(before: Scored, one: Round) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def _held_back(
     passes = finding.target is None or bool(decider.results.passed[index, finding.target])
     reasons = {
         "out_of_focus": focus is not None and state.cluster_id not in focus,
-        "manual": state.overridden,
+        "manual": state.overridden or state.by_hand,
         "too_small": divides and state.n_cells < params.min_cells,
         "converged": divides and state.unsplittable,
         "child_fails_gates": params.relabel_requires_pass and not passes,

@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from ctr_engine.documents import Document
 from ctr_engine.errors import Fault, InputError, ParameterError
 from ctr_engine.keys import UNASSIGNED
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.refinement.focus import CHILD_SEPARATOR
 from ctr_engine.refinement.lineage import Lineage, overrides_in
+from ctr_engine.refinement.manual import CELLS, kept_entries
 from ctr_engine.refinement.naming import STILL_TOGETHER
 from ctr_engine.refinement.plan import is_day
 from ctr_engine.tables import ReviewSheet, column_names
@@ -262,8 +264,20 @@ def _decision(name: str, label: tuple[str, bool], curator: Curator) -> Decision:
     return Decision(name, label[0], label[1], curator.author or "", curator.date, curator.reason)
 
 
-def manual_content(curation: Curation, lineage: Lineage) -> dict[str, Any]:
-    """Content of a manual file with these decisions, each with the cells that it was made on."""
+def manual_content(
+    curation: Curation, lineage: Lineage, older: Document | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Content of a manual file with these decisions, each with the cells that it was made on.
+
+    Parameters
+    ----------
+    older
+        Manual file whose other entries are kept.
+
+    Returns
+    -------
+    The content, and the names of the clusters whose older entries gave way.
+    """
     partition = lineage.partition
     overrides, cells = [], {}
     for one in curation.decisions:
@@ -273,4 +287,10 @@ def manual_content(curation: Curation, lineage: Lineage) -> dict[str, Any]:
         overrides.append(entry | {name: text for name, text in given.items() if text})
         own = partition.cell_ids[partition.cells_of(one.cluster)]
         cells[one.cluster] = "\n".join(map(str, own.tolist())) + "\n"
-    return {"version": "1.0", "overrides": overrides, "cells": cells}
+    decided = {one.cluster for one in (*curation.decisions, *curation.withdrawn)}
+    kept, replaced = kept_entries(older, decided) if older is not None else ({}, ())
+    sections = {name: entries for name, entries in kept.items() if name not in ("overrides", CELLS)}
+    ours = [*overrides, *(kept["overrides"] if "overrides" in kept else ())]
+    older_cells = kept[CELLS] if CELLS in kept else {}
+    content = {"version": "1.0", "overrides": ours, **sections, CELLS: older_cells | cells}
+    return content, replaced

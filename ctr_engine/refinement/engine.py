@@ -16,7 +16,7 @@ from ctr_engine.errors import CellMismatchError, ParameterError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
 from ctr_engine.markers.hierarchy import MarkerMap
-from ctr_engine.profiles import AnalysisParams
+from ctr_engine.profiles import AnalysisParams, ReportParams
 from ctr_engine.refinement.operations import Applied, merge, override, relabel, subcluster
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.partition import Held, Partition
@@ -114,7 +114,7 @@ def score_partition(
     result = annotate(
         sample.view,
         sample.marker_map,
-        sample.params,
+        sample.params.model_copy(update={"report": ReportParams()}),  # nobody looks at these
         clusters=partition.clusters.tolist(),
         n_jobs=sample.n_jobs,
     )
@@ -143,6 +143,7 @@ def _as_held(index: int, state: ClusterState, held: Held, result: Annotation) ->
         score=_score_of(index, held, result),
         held=True,
         overridden=held.by == "override",
+        by_hand=held.source == "manual",
     )
 
 

@@ -40,6 +40,25 @@ class Lineage:
     clusters: tuple[Ids, ...]
     records: tuple[IterationRecord, ...]
 
+    def checked(self) -> "Lineage":
+        """Refuse clusters that the iterations did not make; for what comes from a file.
+
+        Raises
+        ------
+        CellMismatchError
+            If a cell is in a cluster that the record of the iteration does not have.
+        """
+        for record, ids in zip(self.records, self.clusters[1:], strict=True):
+            unknown = set(ids.tolist()) - {one.cluster_id for one in record.clusters}
+            if unknown:
+                names = ", ".join(sorted(map(repr, unknown))[:3])
+                msg = (
+                    f"iteration {record.iteration} did not make cluster {names}; somebody changed "
+                    "the clusters since, so refine the sample again"
+                )
+                raise CellMismatchError(msg)
+        return self
+
     @property
     def next_number(self) -> int:
         """Number of the next iteration."""
@@ -109,13 +128,7 @@ def lineage_of_table(table: pd.DataFrame, records: Sequence[IterationRecord]) ->
         msg = f"a cell does not have {steps} clusters, one for each step; refine the sample again"
         raise CellMismatchError(msg)
     clusters = tuple(np.array([way[i] for way in ways], dtype=object) for i in range(steps))
-    for record, ids in zip(records, clusters[1:], strict=True):
-        unknown = set(ids.tolist()) - {one.cluster_id for one in record.clusters}
-        if unknown:
-            names = ", ".join(sorted(map(repr, unknown))[:3])
-            msg = f"iteration {record.iteration} does not know cluster {names}; refine again"
-            raise CellMismatchError(msg)
-    return Lineage(table["cell_id"].to_numpy(object), clusters, tuple(records))
+    return Lineage(table["cell_id"].to_numpy(object), clusters, tuple(records)).checked()
 
 
 def _codes(ids: Ids) -> tuple[npt.NDArray[np.int64], list[str]]:

@@ -14,7 +14,8 @@ from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster, clu
 
 AnyOperation = Override | Merge | Subcluster | Relabel
 Place = tuple[str | int, ...]
-_HIGHEST = 1e6
+_VERSIONS = ("1.0", "1")
+_HIGHEST = 100
 """No resolution of Leiden is higher; a longer number is a slip."""
 
 SECTIONS = {
@@ -112,7 +113,7 @@ class _Reader:
     """Reads one file and gathers its faults."""
 
     document: Document
-    marker_map: MarkerMap
+    marker_map: MarkerMap | None
     resolution: float
     faults: list[Fault] = field(default_factory=list)
     named: dict[str, Place] = field(default_factory=dict)
@@ -248,7 +249,11 @@ def _entries(reader: _Reader) -> Iterator[tuple[Place, str, dict[str, Any]]]:
             reader.fault((), f"is a table of {', '.join(SECTIONS)} or refinements")
         return
     for key, entries in content.items():
-        if key in ("version", CELLS):
+        if key == CELLS:
+            continue
+        if key == "version":
+            if _as_written(reader, (key,), entries) not in _VERSIONS:
+                reader.fault((key,), f"is {_VERSIONS[0]}; got {entries!r}")
             continue
         if key not in SECTIONS and key != "refinements":
             known = [*SECTIONS, "refinements", CELLS, "version"]
@@ -402,7 +407,7 @@ def _label(
     reader: _Reader, place: Place, action: str, entry: dict[str, Any], is_new: bool
 ) -> tuple[str, str | None] | None:
     """Label and path of an entry; a new label has no path."""
-    if "label" not in entry:
+    if "label" not in entry or reader.marker_map is None:
         return None
     label = entry["label"]
     if not isinstance(label, str) or not label.strip():
@@ -419,3 +424,51 @@ def _label(
         reader.fault(place, f"{error}{more}")
         return None
     return node.label, node.path
+
+
+def kept_entries(
+    document: Document, decided: Collection[str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Give the entries of a manual file that name none of some clusters, ids as they are written.
+
+    Returns
+    -------
+    Content of the file without the other entries and their cells, and the clusters of those.
+
+    Raises
+    ------
+    ConfigError
+        If the file has faults of its own.
+    """
+    reader = _Reader(document, None, 1.0)
+    named = [
+        (place, _names(reader, place, action, content))
+        for place, action, content in _entries(reader)
+    ]
+    if reader.faults:
+        raise ConfigError(document.source, reader.faults)
+    kept: dict[str, Any] = {}
+    gone: list[str] = []
+    for (section, index, *_), names in named:
+        if set(names) & set(decided):
+            gone += names
+        else:
+            entry = {
+                name: _spelt(reader, (section, index, name), value)
+                for name, value in document.value[section][index].items()
+            }
+            kept.setdefault(str(section), []).append(entry)
+    left = {name for _, names in named for name in names} - set(gone)
+    cells = _keyed(reader)
+    if cells:
+        kept[CELLS] = {n: "\n".join(ids) + "\n" for n, ids in cells.items() if n in left}
+    return kept, tuple(gone)
+
+
+def _spelt(reader: _Reader, place: Place, value: Any) -> Any:
+    """Give a value of an entry; an id, or a list of ids, letter by letter."""
+    if _brought(str(place[-1])) == "cluster":
+        return _as_written(reader, place, value)
+    if _brought(str(place[-1])) == "clusters":
+        return [_as_written(reader, (*place, i), one) for i, one in enumerate(value)]
+    return value

@@ -31,13 +31,13 @@ class Applied:
 
 def override(partition: Partition, operation: Override) -> Applied:
     """Give a cluster a label that later iterations keep."""
-    held = Held(operation.label, operation.path, "override")
+    held = Held(operation.label, operation.path, "override", operation.source)
     return Applied(partition.with_label(operation.cluster, held), (operation.cluster,))
 
 
 def relabel(partition: Partition, operation: Relabel) -> Applied:
     """Move the label of a cluster to another cell type of the map; the cluster stays."""
-    held = Held(operation.label, operation.path, "relabel")
+    held = Held(operation.label, operation.path, "relabel", operation.source)
     return Applied(partition.with_label(operation.cluster, held), (operation.cluster,))
 
 
@@ -51,7 +51,7 @@ def merge(partition: Partition, operation: Merge) -> Applied:
     merged = partition.moved(rows, lowest)
     held = {name: label for name, label in merged.held.items() if name != lowest}
     if operation.label is not None:
-        held[lowest] = Held(operation.label, operation.path, "merge")
+        held[lowest] = Held(operation.label, operation.path, "merge", operation.source)
     return Applied(Partition(merged.cell_ids, merged.clusters, held), (lowest,))
 
 
@@ -121,18 +121,21 @@ def join_small(
     coordinates
         Principal components, shape ``(n_cells, n_pcs)``; parts are as near as their centroids.
     """
-    joined = parts.copy()
+    codes = np.array([int(name) for name in parts.tolist()], dtype=np.intp)
+    counts = np.bincount(codes)
+    sums = np.zeros((len(counts), coordinates.shape[1]))
+    np.add.at(sums, codes, coordinates.astype(np.float64))
+    home = np.arange(len(counts))
     while True:
-        names, sizes = np.unique(joined, return_counts=True)
-        order = sorted(zip(sizes.tolist(), (-int(name) for name in names), strict=True))
-        size, negative = order[0]
-        if size >= least or len(names) < 2:
-            return joined
-        smallest = str(-negative)
-        others = sorted((name for name in names if name != smallest), key=int)
-        home = coordinates[joined == smallest].mean(axis=0, dtype=np.float64)
-        away = [
-            np.linalg.norm(coordinates[joined == name].mean(axis=0, dtype=np.float64) - home)
-            for name in others
-        ]
-        joined[joined == smallest] = others[int(np.argmin(away))]
+        there = np.flatnonzero(counts)
+        smallest = there[np.lexsort((-there, counts[there]))[0]]
+        if counts[smallest] >= least or len(there) < 2:
+            return np.asarray(home[codes].astype(str))
+        others = there[there != smallest]
+        centroids = sums[others] / counts[others, None]
+        away = np.linalg.norm(centroids - sums[smallest] / counts[smallest], axis=1)
+        nearest = others[int(np.argmin(away))]
+        home[home == smallest] = nearest
+        sums[nearest] += sums[smallest]
+        counts[nearest] += counts[smallest]
+        counts[smallest] = 0

@@ -12,15 +12,20 @@ from ctr_engine.errors import CellMismatchError
 from ctr_engine.tables import natural_key
 
 Holder = Literal["override", "merge", "relabel"]
+Source = Literal["auto", "manual"]
 
 
 @dataclass(frozen=True)
 class Held:
-    """A label that somebody gave; ``path`` is None for one that the map does not have."""
+    """A label that somebody gave; ``path`` is None for one that the map does not have.
+
+    ``source`` says whether a person or the criteria asked for it.
+    """
 
     label: str
     path: str | None
     by: Holder
+    source: Source = "manual"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ctr_engine.params import Params, Real
+from ctr_engine.refinement.partition import Source
 from ctr_engine.tables import natural_key
-
-Source = Literal["auto", "manual"]
-Ids = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 def is_day(text: str) -> bool:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ctr_engine.documents import Document
+from ctr_engine.errors import ConfigError, Fault
 from ctr_engine.refinement.criteria import diagnose
 from ctr_engine.refinement.engine import Rules, Sample, Scored
 from ctr_engine.refinement.focus import Focus, focus_of, in_focus
 from ctr_engine.refinement.manual import ManualPlan, read_manual, within
 from ctr_engine.refinement.naming import Clusters, Expected
 from ctr_engine.refinement.partition import Partition
-from ctr_engine.refinement.plan import Plan
+from ctr_engine.refinement.plan import Plan, clusters_of
 from ctr_engine.refinement.policies import auto_operations, merged_plan
 
 
@@ -73,10 +74,29 @@ def propose(
     )
     auto = auto_operations(report, params) if policy.auto else []
     manual = asked_for(policy, sample, scored.partition, done, first=first)
-    if not first:
+    if first:
+        _require_in_focus(policy, manual, focus)
+    else:
         manual = within(manual, focus.clusters)
     plan = merged_plan(auto, manual, focus.clusters)
     return Proposal(plan, report, manual, focus.warnings)
+
+
+def _require_in_focus(policy: Policy, manual: ManualPlan, focus: Focus) -> None:
+    """Refuse entries that would change a cluster outside the focus, each with its line."""
+    if policy.manual is None:
+        return
+    faults = []
+    for operation, entry in zip(manual.operations, manual.entries, strict=True):
+        outside = [name for name in clusters_of(operation) if name not in focus.clusters]
+        if outside:
+            section, _, index = entry.partition(".")
+            line = policy.manual.line((section, int(index)))
+            names = ", ".join(map(repr, outside))
+            message = f"cluster {names} is not in focus; widen the focus, or take the entry out"
+            faults.append(Fault(message, entry, line))
+    if faults:
+        raise ConfigError(policy.manual.source, faults)
 
 
 def asked_for(

@@ -10,7 +10,7 @@ from ctr_engine.params import Params
 from ctr_engine.refinement.convergence import Round
 from ctr_engine.refinement.engine import Sample, Scored
 from ctr_engine.refinement.params import RefinementParams
-from ctr_engine.refinement.partition import Held, Holder
+from ctr_engine.refinement.partition import Held, Holder, Source
 from ctr_engine.refinement.plan import Plan, Subcluster
 
 DecidedBy = Literal["stage_h", "rescored", "relabel", "override", "merge"]
@@ -24,6 +24,7 @@ class HeldLabel(Params):
     label: str = Field(description="The label.")
     path: str | None = Field(description="Its path; null for one that the map does not have.")
     by: Holder = Field(description="What gave it.")
+    source: Source = Field(description="Who asked for it.")
 
 
 class ClusterRecord(Params):
@@ -65,7 +66,9 @@ class IterationRecord(Params):
     @property
     def labels_held(self) -> dict[str, Held]:
         """Labels that rescoring keeps, by cluster."""
-        return {name: Held(one.label, one.path, one.by) for name, one in self.held.items()}
+        return {
+            name: Held(one.label, one.path, one.by, one.source) for name, one in self.held.items()
+        }
 
 
 def record_of(
@@ -85,7 +88,7 @@ def record_of(
         ``parent_file``, ``parent_sha256`` and ``timestamp``.
     """
     plan, after = one.iteration.plan, one.iteration.after
-    touched = sorted(plan.touched, key=before.partition.ids.index)
+    touched = sorted(_touched(one), key=before.partition.ids.index)
     sizes = {state.cluster_id: state.n_cells for state in before.states}
     return IterationRecord(
         parent_stage="I" if earlier else "H",
@@ -100,7 +103,7 @@ def record_of(
         stop_reason=one.stop_reason,
         parameters=sample.refinement,
         held={
-            name: HeldLabel(label=held.label, path=held.path, by=held.by)
+            name: HeldLabel(label=held.label, path=held.path, by=held.by, source=held.source)
             for name, held in after.partition.held.items()
         },
         unsplittable=dict(after.unsplittable),
@@ -108,6 +111,12 @@ def record_of(
         manual_entries=one.manual_entries,
         waiting=one.proposal.manual.waiting,
     )
+
+
+def _touched(one: Round) -> set[str]:
+    """Clusters that operations changed; one that did not come apart is as it was."""
+    log = one.iteration.log
+    return {name for names in log.loc[log["outcome"] == "done", "clusters"] for name in names}
 
 
 def _made(one: Round, *kinds: type) -> set[str]:

@@ -125,7 +125,7 @@ def lineage_in(adata: "AnnData", source: str) -> Lineage:
     clusters = tuple(
         np.array([str(cluster) for cluster in adata.obs[name]], dtype=object) for name in columns
     )
-    return Lineage(np.asarray(adata.obs_names, dtype=object), clusters, records)
+    return Lineage(np.asarray(adata.obs_names, dtype=object), clusters, records).checked()
 
 
 def annotations_in(adata: "AnnData", source: str) -> pd.DataFrame:
@@ -205,6 +205,8 @@ def _actions(lineage: Lineage) -> tuple[list[str], Any]:
     numbers = np.zeros(len(lineage.cell_ids), dtype=np.int64)
     for record, clusters in zip(lineage.records, lineage.clusters, strict=False):
         for operation in record.plan.operations:
+            if not set(clusters_of(operation)) <= set(record.clusters_modified):
+                continue
             rows = np.isin(clusters.astype(str), clusters_of(operation))
             actions[rows], numbers[rows] = operation.op, record.iteration
     return actions.tolist(), numbers

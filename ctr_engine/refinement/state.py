@@ -16,8 +16,8 @@ class ClusterState:
     ``confidence`` is the smallest lead on the way to the label that scoring gives.
 
     ``held`` says that an override, a relabelling or a merge gave the label, which rescoring keeps;
-    ``overridden`` that it was an override. ``unsplittable``: an earlier iteration tried to divide
-    the same cells with the same parameters.
+    ``overridden`` that it was an override, ``by_hand`` that a person asked for it.
+    ``unsplittable``: an earlier iteration tried to divide the same cells with the same parameters.
     """
 
     cluster_id: str
@@ -29,6 +29,7 @@ class ClusterState:
     confidence: float = 0.0
     held: bool = False
     overridden: bool = False
+    by_hand: bool = False
     unsplittable: bool = False
 
 

@@ -265,7 +265,7 @@ def test_iterations_that_do_not_converge_are_a_warning(coarse):
     assert coarse.run(LIVER_1).success
     found = check(coarse, "converged")
     assert not found.passed
-    assert found.description == "the last of 1 iterations ended with None"
+    assert found.description == "the last of 1 iterations ended with iteration_limit"
 
 
 def test_the_project_says_how_many_iterations_there_are(coarse):

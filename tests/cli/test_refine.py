@@ -44,7 +44,7 @@ def clusters(folder: Path) -> list[str]:
 def test_without_execute_there_is_a_report_and_nothing_else(annotated, tmp_path):
     result = ctr("refine", annotated, "--out", tmp_path / "out", *SMALL)
     assert result.exit_code == 0, words(result)
-    assert names(tmp_path / "out") == {"diagnostic_report.csv", "plan.json"}
+    assert names(tmp_path / "out") == {"diagnostic_report.csv"}
     assert "Nothing was changed; add --execute" in words(result)
     report = pd.read_csv(tmp_path / "out" / "diagnostic_report.csv", dtype={"cluster_id": str})
     assert set(report["cluster_id"]) == {"0", "1"}
@@ -160,12 +160,49 @@ def test_a_missing_input_is_named_with_this_command():
     assert "Write: ctr refine RUN/coarse_clusters.h5ad" in words(ctr("refine", "--out", "x"))
 
 
-def test_a_later_report_does_not_stand_beside_an_earlier_refinement(annotated, tmp_path):
+def test_a_report_never_removes_a_refinement_that_was_carried_out(annotated, tmp_path):
     out = tmp_path / "out"
     ctr("refine", annotated, "--out", out, "--auto", "--execute", *SMALL)
-    (out / "notes.txt").write_text("mine")
-    ctr("refine", annotated, "--out", out, *SMALL)
-    assert names(out) == {"diagnostic_report.csv", "plan.json", "notes.txt"}
+    before = names(out)
+    result = ctr("refine", annotated, "--out", out, *SMALL)
+    assert result.exit_code == 1
+    assert "holds a refinement that was carried out; name another --output-dir" in words(result)
+    assert names(out) == before
+
+
+def test_what_a_person_merged_is_not_divided_by_the_criteria(annotated, tmp_path):
+    """A new label has no score, which looks like low confidence."""
+    plan = "merge: [{source_clusters: [0, 1], target_label: Hybrid, new: true}]"
+    (tmp_path / "plan.yaml").write_text(plan)
+    flags = ("--manual", tmp_path / "plan.yaml", "--auto", "--execute", "--until-converged", *SMALL)
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    assert result.exit_code == 0, words(result)
+    assert set(clusters(tmp_path / "out")) == {"0"}
+
+
+def test_what_did_not_come_apart_counts_as_untouched(annotated, tmp_path):
+    (tmp_path / "plan.yaml").write_text("subcluster: [{cluster_id: 0, resolution: 0.001}]")
+    flags = ("--manual", tmp_path / "plan.yaml", "--execute", *SMALL)
+    ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    obs = anndata.read_h5ad(tmp_path / "out" / "refined.h5ad").obs
+    assert set(obs["refinement_action"]) == {"none"}
+    (one,) = json.loads((tmp_path / "out" / "curation_log.json").read_text())["iterations"]
+    assert (one["clusters_modified"], one["n_cells_modified"]) == ([], 0)
+
+
+def test_a_folder_is_refined_from_its_newest_results(annotated, tmp_path):
+    ctr("refine", annotated.parent, "--out", tmp_path / "a", "--auto", "--execute", *SMALL)
+    result = ctr("refine", tmp_path / "a", "--out", tmp_path / "b", "--auto", "--execute", *SMALL)
+    assert result.exit_code == 0, words(result)
+    assert "Iteration 2" in words(result)
+
+
+def test_an_entry_outside_the_focus_is_told_with_its_line(annotated, tmp_path):
+    (tmp_path / "plan.yaml").write_text("skip: []\nsubcluster:\n- {cluster_id: 1}\n")
+    flags = ("--manual", tmp_path / "plan.yaml", "--focus-clusters", "0", "--execute", *SMALL)
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *flags)
+    assert result.exit_code == 1
+    assert "line 3, subcluster.0: cluster '1' is not in focus" in words(result)
 
 
 def test_a_sample_that_was_not_annotated_is_refused(tmp_path):

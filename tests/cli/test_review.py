@@ -857,3 +857,24 @@ def test_cells_that_were_cut_away_do_not_make_a_part_the_whole(results, tmp_path
     result = refine(results, tmp_path / "manual.yaml", tmp_path / "ref")
     assert result.exit_code == 1
     assert "are now in cluster '3:0' with 30 other cells" in words(result)
+
+
+def test_other_entries_of_an_older_file_stay(results, sheet):
+    fill(sheet, {"2": DECIDED["2"]})
+    target = sheet.with_name("manual.yaml")
+    target.write_text(
+        "# mine\nskip: [{cluster_id: 3:0, reason: leave it}]\n"
+        "overrides: [{cluster_id: 2, cell_type: B Cells}]\n"
+        "refinements: [{cluster: -1, action: subcluster, resolution: 0.3}]\n"
+    )
+    result = ctr("import-review", sheet, "--out", target, "--replace")
+    assert result.exit_code == 0, words(result)
+    assert "older entries that gave way: 2" in words(result)
+    content = content_of(target)
+    assert [one["cell_type"] for one in content["overrides"]] == [DECIDED["2"]["curated_label"]]
+    assert content["skip"] == [{"cluster_id": "3:0", "reason": "leave it"}]
+    assert [one["cluster"] for one in content["refinements"]] == ["-1"]
+    assert "# mine" in target.with_name("manual.yaml.bak").read_text()
+    again = ctr("import-review", sheet, "--out", target, "--replace")
+    assert again.exit_code == 0, words(again)
+    assert "# mine" in target.with_name("manual.yaml.bak").read_text(), "the first copy stays"

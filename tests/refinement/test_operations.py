@@ -45,7 +45,7 @@ def test_an_override_holds_a_label_and_moves_no_cell():
 def test_relabelling_takes_the_place_of_what_was_held():
     operation = Relabel(source="auto", cluster="0", label="B", path="A / B")
     after = relabel(partition("01", **{"0": BY_HAND}), operation)
-    assert after.partition.held["0"] == Held("B", "A / B", "relabel")
+    assert after.partition.held["0"] == Held("B", "A / B", "relabel", "auto")
 
 
 def test_a_merge_keeps_the_lowest_id_in_natural_order():
@@ -161,7 +161,7 @@ def test_operations_on_different_clusters_commute(order):
     assert current.clusters.tolist() == list("0122440122446")
     assert current.held == {
         "0": Held("New", None, "override"),
-        "1": Held("B", "A / B", "relabel"),
+        "1": Held("B", "A / B", "relabel", "auto"),
         "4": Held("F", "F", "merge"),
         "6": BY_HAND,
     }

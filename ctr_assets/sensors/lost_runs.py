@@ -1,0 +1,53 @@
+"""``lost_runs``: a run whose process was killed is failed, so that its partition is free again."""
+
+import time
+
+import dagster as dg
+
+from ctr_assets.sensors import seconds
+from ctr_assets.workers import is_alive, pid_of
+
+_GRACE = 60.0
+"""Seconds that a run may take to say which process works on it."""
+_LOCAL = "localhost"
+_GRPC_TAG = ".dagster/grpc_info"
+WORKING = (
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Fail every run on this machine whose process is gone; gives their ids."""
+    lost = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(WORKING))):
+        run = record.dagster_run
+        if _GRPC_TAG in run.tags and _LOCAL not in run.tags[_GRPC_TAG]:
+            continue  # works elsewhere, where others look after it
+        # a run that waited in the queue has not started when it was made
+        since = record.start_time or record.update_timestamp.timestamp()
+        pid = pid_of(instance, run.run_id)
+        if pid is None and time.time() - since < _GRACE:
+            continue
+        if pid is None or not is_alive(pid, since):
+            what = "said nothing" if pid is None else f"{pid} is gone"
+            instance.report_run_failed(run, f"The process of this run {what}; it was killed.")
+            lost.append(run.run_id)
+    return lost
+
+
+def _lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    lost = fail_lost_runs(context.instance)
+    for run_id in lost:
+        context.log.warning(f"run {run_id} was failed: its process is gone")
+    return dg.SkipReason(f"{len(lost)} lost runs failed" if lost else "no lost run")
+
+
+lost_runs = dg.SensorDefinition(
+    name="lost_runs",
+    evaluation_fn=_lost_runs,
+    minimum_interval_seconds=seconds(30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Fails runs whose process was killed, which the launcher does not always notice.",
+)
