@@ -31,7 +31,7 @@ defaults:
 tissues:
   kidney: {automation: false}
 """
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 @dataclass
