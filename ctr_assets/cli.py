@@ -44,6 +44,21 @@ def run(
 
 
 @app.command()
+def status(
+    project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
+    tissue: Annotated[str | None, typer.Option(help="Only this tissue.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also list the partitions that are fresh.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which samples are fresh, behind, running or failed, and why."""
+    from ctr_assets.commands import show_status
+
+    show_status(project, tissue, everything=everything, as_json=as_json)
+
+
+@app.command()
 def export(
     partition: Annotated[str, typer.Argument(help="<tissue>__<sample>.")],
     output_dir: Annotated[

@@ -1,9 +1,11 @@
 """Commands that need the graph; imported by the command line when one of them is called."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +28,8 @@ from ctr_assets.runs import (
     run_job,
     write_instance,
 )
-from ctr_engine.cli.console import counted, show_reasons, step_progress
+from ctr_assets.status import statuses
+from ctr_engine.cli.console import counted, show_reasons, show_warnings, step_progress
 from ctr_engine.errors import CtrError, Fault, InputError, ParameterError
 from ctr_engine.io.tables import read_parquet
 from ctr_engine.tables import STAGE_H_TABLES, Annotations, FinalAnnotations
@@ -163,6 +166,32 @@ def run_partitions(folder: Path, keys: list[str], *, report: bool = False) -> No
     _show_places(project)
     if report:
         print(f"Pages:   {project.storage}/report/<tissue>__<sample>.html")
+
+
+def show_status(folder: Path, tissue: str | None, *, everything: bool, as_json: bool) -> None:
+    """Print the state of each sample of a project.
+
+    Raises
+    ------
+    InputError
+        If there is no sample.
+    """
+    project = load_project(folder)
+    with project_instance(project) as instance:
+        found, faults = statuses(instance, project, tissue)
+    if not found:
+        place = project.root / project.config.samples_dir / (tissue or "<tissue>")
+        raise InputError(str(folder), [Fault(f"there is no sample in {place}")])
+    show_warnings(faults)
+    if as_json:
+        print(json.dumps([one.as_row() for one in found], indent=2))
+        return
+    counts = Counter(one.state for one in found)
+    shown = [one for one in found if everything or one.state != "fresh"]
+    for one in shown:
+        print(f"{one.partition}  {one.state}{': ' if one.why else ''}{one.why}")
+    words = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    print(f"{counted(len(found), 'partition')}: {words}")
 
 
 def export_results(folder: Path, key: str, output_dir: Path) -> None:

@@ -1,6 +1,6 @@
 """All definitions of the code location.
 
-A project is read when it is used; only the number of iterations is read when definitions are made.
+A project is read when it is used; the number of iterations and the night when this loads.
 """
 
 from typing import Any
@@ -30,8 +30,9 @@ from ctr_assets.io_managers import (
     StoredTables,
 )
 from ctr_assets.iteration_files import StoredIterations
-from ctr_assets.project import n_iterations
+from ctr_assets.project import config_at
 from ctr_assets.resources import ProjectResource
+from ctr_assets.schedules import nightly_schedule
 from ctr_assets.sensors.failures import failed_runs
 from ctr_assets.sensors.input_edits import input_edits
 from ctr_assets.sensors.lost_runs import lost_runs
@@ -66,11 +67,13 @@ def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
         "anndata_files": StoredAnnData(folder=folder),
         "pages": StoredPages(folder=folder),
     }
-    number = n_iterations(folder)
+    config = config_at(folder)
+    number = config.refinement_iterations
     steps = [asset for module in STEPS for asset in module.ASSETS]
     return dg.Definitions(
         assets=[*steps, *iterations(number), *final_assets(number)],
         jobs=jobs.JOBS,
+        schedules=[nightly_schedule(config.nightly)],
         sensors=[automation_sensor(dg.AssetSelection.groups(GROUP)), *SENSORS],
         resources={**resources, **overrides},
         executor=chosen_executor(),

@@ -183,18 +183,16 @@ def load_project(folder: Path) -> Project:
     return Project(folder.resolve(), validated(ProjectConfig, document, document.value or {}))
 
 
-def n_iterations(folder: str | None) -> int:
-    """Iterations of refinement that a project asks for; the default where there is no project.
+def config_at(folder: str | None) -> ProjectConfig:
+    """Content of a project's ``ctr.yaml``; the defaults where there is no project.
 
     Raises
     ------
     ConfigError
-        If its ``ctr.yaml`` cannot be read.
+        If it cannot be read.
     """
     place = _folder(folder)
-    if not (place / CONFIG_FILE).is_file():
-        return ProjectConfig().refinement_iterations
-    return load_project(place).config.refinement_iterations
+    return load_project(place).config if (place / CONFIG_FILE).is_file() else ProjectConfig()
 
 
 def project_at(folder: str | None) -> Project:
