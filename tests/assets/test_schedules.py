@@ -7,6 +7,8 @@ import pytest
 
 from ctr_assets import schedules
 from ctr_assets.definitions import build_defs
+from ctr_assets.partitions import parse_key
+from ctr_assets.runs import project_instance, register, run_job
 from ctr_assets.schedules import NAME, prune
 from tests.assets.conftest import LIVER_1, Laboratory
 from tests.assets.test_sensors import EDITED, failed_run
@@ -25,15 +27,19 @@ def test_it_is_off_unless_the_project_names_a_night(laboratory):
 
 
 def test_what_is_behind_is_requested(laboratory):
-    assert laboratory.run(LIVER_1).success
-    laboratory.map_file("liver").write_text(EDITED)
-    schedule = night(laboratory)
-    context = dg.build_schedule_context(
-        instance=laboratory.instance,
-        scheduled_execution_time=datetime.now(UTC),
-        resources={"project": build_defs(str(laboratory.project.root)).resources["project"]},
-    )
-    found = list(schedule(context))
+    project, partition = laboratory.project, parse_key(LIVER_1)
+    root = str(project.root)
+    with project_instance(project) as instance:  # a schedule wants one that can be opened again
+        register(instance, [partition])
+        assert run_job(instance, project, partition, "annotate_partition").success
+        laboratory.map_file("liver").write_text(EDITED)
+        context = dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=datetime.now(UTC),
+            resources={"project": build_defs(root).resources["project"]},
+        )
+        with context:
+            found = list(night(laboratory)(context))
     assert [one.partition_key for one in found] == [LIVER_1]
 
 
