@@ -59,6 +59,19 @@ def status(
 
 
 @app.command()
+def lineage(
+    partition: Annotated[str, typer.Argument(help="<tissue>__<sample>.")],
+    asset: Annotated[str, typer.Argument(help="Asset, such as final_annotations.")],
+    project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print W3C PROV as JSON.")] = False,
+) -> None:
+    """Show what an asset was made from, and whether it could be made again as it is."""
+    from ctr_assets.commands import show_lineage
+
+    show_lineage(project, partition, asset, as_json=as_json)
+
+
+@app.command()
 def export(
     partition: Annotated[str, typer.Argument(help="<tissue>__<sample>.")],
     output_dir: Annotated[

@@ -20,6 +20,7 @@ from ctr_assets.iteration_files import resolved
 from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
 from ctr_assets.partitions import Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
+from ctr_assets.provenance import Records, as_prov, as_tree
 from ctr_assets.runs import (
     Outcome,
     n_steps,
@@ -192,6 +193,29 @@ def show_status(folder: Path, tissue: str | None, *, everything: bool, as_json: 
         print(f"{one.partition}  {one.state}{': ' if one.why else ''}{one.why}")
     words = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     print(f"{counted(len(found), 'partition')}: {words}")
+
+
+def show_lineage(folder: Path, key: str, asset: str, *, as_json: bool) -> None:
+    """Print what an asset of a partition was made from.
+
+    Raises
+    ------
+    UnknownAssetError
+        If it was never made.
+    """
+    project, partition = load_project(folder), parse_key(key)
+    with project_instance(project) as instance:
+        made = Records(instance, project, partition).made(asset)
+    if as_json:
+        print(json.dumps(as_prov(made), indent=2))
+        return
+    for line in as_tree(made):
+        print(line)
+    faults = [f"{one.asset}: {text}" for one in made.walk() for text in one.differs]
+    if faults:
+        print("It could not be reproduced now; what differs is marked with !.")
+    else:
+        print("It could be reproduced now: inputs, parameters, code and files are the same.")
 
 
 def export_results(folder: Path, key: str, output_dir: Path) -> None:
