@@ -59,6 +59,23 @@ def status(
 
 
 @app.command()
+def backfill(
+    tissue: Annotated[str | None, typer.Option(help="All samples of this tissue.")] = None,
+    partitions: Annotated[
+        list[str] | None, typer.Argument(metavar="[PARTITION]...", help="Or these.")
+    ] = None,
+    begin: Annotated[
+        str, typer.Option("--from", help="First asset that is made anew.")
+    ] = "stage_h_input",
+    project: Annotated[Path, typer.Option(help="Project folder, the one with ctr.yaml.")] = Path(),
+) -> None:
+    """Have the daemon make many samples anew, one run each, from an asset on."""
+    from ctr_assets.commands import start_backfill
+
+    start_backfill(project, tissue, partitions or [], begin)
+
+
+@app.command()
 def lineage(
     partition: Annotated[str, typer.Argument(help="<tissue>__<sample>.")],
     asset: Annotated[str, typer.Argument(help="Asset, such as final_annotations.")],

@@ -15,10 +15,12 @@ import dagster as dg
 
 from ctr_assets import demo as demo_project
 from ctr_assets.assets.refinement import iteration_name
+from ctr_assets.backfill import job_from, request_backfill
 from ctr_assets.export import export_partition
+from ctr_assets.freshness import registered
 from ctr_assets.iteration_files import resolved
 from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
-from ctr_assets.partitions import Partition, parse_key
+from ctr_assets.partitions import PARTITIONS, Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
 from ctr_assets.provenance import Records, as_prov, as_tree
 from ctr_assets.runs import (
@@ -193,6 +195,31 @@ def show_status(folder: Path, tissue: str | None, *, everything: bool, as_json: 
         print(f"{one.partition}  {one.state}{': ' if one.why else ''}{one.why}")
     words = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
     print(f"{counted(len(found), 'partition')}: {words}")
+
+
+def start_backfill(folder: Path, tissue: str | None, keys: list[str], begin: str) -> None:
+    """Ask for a backfill of a tissue, or of some partitions, from an asset on.
+
+    Raises
+    ------
+    CtrError
+        If nothing is chosen, a partition is not registered, or Dagster does not take it.
+    """
+    project, job = load_project(folder), job_from(begin)
+    if (tissue is None) == (not keys):
+        msg = "name partitions, or a tissue with --tissue; one of both"
+        raise ParameterError(msg)
+    with project_instance(project) as instance:
+        known = registered(instance, PARTITIONS.name or "")
+    chosen = [parse_key(key) for key in keys] or [one for one in known if one.tissue == tissue]
+    unknown = [one.key for one in chosen if one not in known]
+    if unknown or not chosen:
+        what = ", ".join(unknown) or f"a sample of {tissue}"
+        msg = f"Dagster does not know {what} yet; run: ctr run --project {folder}"
+        raise ParameterError(msg)
+    backfill = request_backfill(project, chosen, job)
+    print(f"Backfill {backfill}: {job} on {counted(len(chosen), 'partition')}, one run each.")
+    print(f"The daemon makes them; it runs with: ctr ui {folder}")
 
 
 def show_lineage(folder: Path, key: str, asset: str, *, as_json: bool) -> None:
