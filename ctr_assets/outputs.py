@@ -9,6 +9,7 @@ import pandas as pd
 
 from ctr_assets.checks import cells_check, require_passed, schema_check
 from ctr_assets.metadata import Measured, picture, table_metadata
+from ctr_assets.partitions import parse_key
 from ctr_assets.versions import data_version, input_versions
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def materialized(
         If a check did not pass; nothing is stored then.
     """
     require_passed(output.checks)
+    _tag_run(context)
     key = context.asset_key if name is None else dg.AssetKey(name)
     inputs = input_versions(context, key, basis.known)
     made = data_version(context, key, basis.params, inputs)
@@ -98,3 +100,10 @@ def materialized(
         },
         check_results=[*output.checks, *output.advice],
     )
+
+
+def _tag_run(context: dg.AssetExecutionContext) -> None:
+    """Give a run that a condition started the tags that all others are started with."""
+    tags = parse_key(context.partition_key).tags
+    if any(name not in context.run.tags for name in tags):
+        context.instance.add_run_tags(context.run.run_id, tags)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ctr_assets.assets.inputs import observe
+from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import parse_key
 from ctr_engine.analysis import annotate
 from ctr_engine.expression import read_expression
@@ -290,9 +291,18 @@ def test_a_damaged_table_is_a_failure_that_is_not_retried(laboratory: Laboratory
 
 
 def test_runs_from_the_ui_carry_the_tissue_and_the_sample():
-    from ctr_assets.definitions import build_defs
-
     job = build_defs().resolve_job_def("annotate_partition")
     tags = job.get_tags_for_partition_key("fallopian-tube__S0001", selected_asset_keys=None)
     assert tags["ctr/tissue"] == "fallopian-tube"
     assert tags["ctr/sample"] == "S0001"
+
+
+def test_a_run_that_was_started_without_tags_gets_those_of_its_partition(laboratory: Laboratory):
+    job = build_defs(str(laboratory.project.root)).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=laboratory.instance,
+        partition_key=LIVER_1,
+        asset_selection=[dg.AssetKey("stage_h_input")],
+    )
+    run = laboratory.instance.get_run_by_id(result.run_id)
+    assert (run.tags["ctr/tissue"], run.tags["ctr/sample"]) == ("liver", "S1")
