@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,7 @@ import dagster as dg
 from ctr_assets import demo as demo_project
 from ctr_assets.assets.refinement import iteration_name
 from ctr_assets.backfill import job_from, request_backfill
+from ctr_assets.definitions import build_defs
 from ctr_assets.export import export_partition
 from ctr_assets.freshness import registered
 from ctr_assets.iteration_files import resolved
@@ -222,15 +224,29 @@ def start_backfill(folder: Path, tissue: str | None, keys: list[str], begin: str
     print(f"The daemon makes them; it runs with: ctr ui {folder}")
 
 
+def _require_asset(project: Project, name: str) -> None:
+    """Refuse a name that no asset of the graph has."""
+    graph = build_defs(str(project.root)).resolve_asset_graph()
+    known = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+        msg = f"no step of the graph makes {name!r}. {hint}"
+        raise ParameterError(msg)
+
+
 def show_lineage(folder: Path, key: str, asset: str, *, as_json: bool) -> None:
     """Print what an asset of a partition was made from.
 
     Raises
     ------
+    ParameterError
+        If there is no such asset.
     UnknownAssetError
         If it was never made.
     """
     project, partition = load_project(folder), parse_key(key)
+    _require_asset(project, asset)
     with project_instance(project) as instance:
         made = Records(instance, project, partition).made(asset)
     if as_json:

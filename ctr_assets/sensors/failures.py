@@ -1,6 +1,7 @@
 """``failed_runs``: posts a failure to the webhook of the project, if it names one."""
 
 import json
+from http.client import HTTPException
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -47,6 +48,6 @@ def failed_runs(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         # the pattern of `webhook` lets nothing but http and https through
         with urlopen(Request(address, content, headers), timeout=_TIMEOUT):  # noqa: S310
             return None
-    except (URLError, TimeoutError) as error:
+    except (URLError, HTTPException, OSError) as error:
         context.log.warning(f"the webhook did not take the failure: {error}")
         return dg.SkipReason(f"the webhook did not take it: {error}")

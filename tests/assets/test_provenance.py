@@ -7,6 +7,7 @@ from ctr_assets.partitions import parse_key
 from ctr_assets.project import load_project
 from ctr_assets.provenance import Made, Records, UnknownAssetError, as_prov, as_tree
 from ctr_assets.runs import project_instance, register, run_job
+from ctr_engine.errors import ParameterError
 from tests.assets.conftest import LIVER_1, LIVER_2, Laboratory
 from tests.assets.test_sensors import EDITED
 
@@ -106,3 +107,16 @@ def test_the_command_says_whether_it_could_be_made_again(laboratory, capsys):
     assert "It could not be reproduced now" in capsys.readouterr().out
     show_lineage(project.root, LIVER_1, FINAL, as_json=True)
     assert '"wasDerivedFrom"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("final_annotation", "Did you mean 'final_annotations'"),
+        ("sample", "no step of the graph makes 'sample'"),
+        ("zzzz", "There are: annotations, cluster_annotations"),
+    ],
+)
+def test_a_name_that_no_asset_has_is_told_with_those_there_are(laboratory, name, words):
+    with pytest.raises(ParameterError, match=words):
+        show_lineage(laboratory.project.root, LIVER_1, name, as_json=False)
