@@ -7,9 +7,9 @@ import dagster as dg
 import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings
-from ctr_assets.assets.annotation import MAP_HASH, newest, scored_map
+from ctr_assets.assets.annotation import MAP_HASH, newest
 from ctr_assets.assets.refinement import PLAN_VERSION, iteration_name
-from ctr_assets.assets.results import annotated_sample
+from ctr_assets.assets.results import annotated_sample, sample_metadata
 from ctr_assets.checks import advice, advisory_spec, cells_spec, schema_spec
 from ctr_assets.freshness import BASIS, parameters_version
 from ctr_assets.io_managers import ArrayFile
@@ -137,12 +137,8 @@ def _refined(last: str) -> dg.AssetsDefinition:
             tables = (leiden_clusters, de_lookup, annotations)
             sample = annotated_sample(context, folder, partition, stage_h_input, pca, tables)
             result = attach_lineage(sample, iteration.read())
-        metadata = {
-            "dagster/row_count": result.n_obs,
-            "obs_columns": dg.MetadataValue.json([str(name) for name in result.obs.columns]),
-            MAP_HASH: scored_map(context, folder).content_hash,
-        }
         draw = partial(figures.final_label_counts, final_annotations)
+        metadata = sample_metadata(context, folder, result)
         return materialized(context, Output(result, draw, measured, metadata), Basis({}))
 
     return refined

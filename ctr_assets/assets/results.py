@@ -1,7 +1,7 @@
 """What people take home; not on the path to the labels."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
@@ -67,6 +67,17 @@ def annotated_sample(
     )
 
 
+def sample_metadata(
+    context: dg.AssetExecutionContext, project: Project, sample: "AnnData"
+) -> dict[str, Any]:
+    """What a stored sample says about itself."""
+    return {
+        "dagster/row_count": sample.n_obs,
+        "obs_columns": dg.MetadataValue.json([str(name) for name in sample.obs.columns]),
+        MAP_HASH: scored_map(context, project).content_hash,
+    }
+
+
 @dg.asset(
     io_manager_key="anndata_files",
     **op_settings(),
@@ -86,16 +97,9 @@ def coarse_clusters(
         folder, partition = project.open(), parse_key(context.partition_key)
         tables = (leiden_clusters, de_lookup, annotations)
         result = annotated_sample(context, folder, partition, stage_h_input, pca, tables)
-    metadata = {
-        "dagster/row_count": result.n_obs,
-        "obs_columns": dg.MetadataValue.json([str(name) for name in result.obs.columns]),
-        MAP_HASH: scored_map(context, folder).content_hash,
-    }
-    return materialized(
-        context,
-        Output(result, partial(figures.cell_label_counts, annotations), measured, metadata),
-        Basis({}),
-    )
+    draw = partial(figures.cell_label_counts, annotations)
+    output = Output(result, draw, measured, sample_metadata(context, folder, result))
+    return materialized(context, output, Basis({}))
 
 
 ASSETS = [coarse_clusters]

@@ -1,6 +1,7 @@
 """A laboratory starts the daemon once and forgets it: arrivals, edits, and what must not happen."""
 
 import json
+import time
 
 import pandas as pd
 import pytest
@@ -50,8 +51,6 @@ def test_a_sample_that_still_grows_is_left_alone_until_it_is_whole(running):
             file.flush()
             running.quiet(ticks=0)
             assert "lung__growing" not in running.partitions()
-            import time
-
             time.sleep(0.8)
         file.write(whole[8 * (len(whole) // 8) :])
     annotated(running, "lung__growing")
