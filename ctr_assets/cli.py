@@ -115,6 +115,20 @@ def ui(
     run_ui(project, port)
 
 
+@app.command()
+def worker(
+    project: Annotated[
+        Path, typer.Argument(help="Project folder, the one with ctr.yaml.")
+    ] = Path(),
+    queue: Annotated[str, typer.Option(help="Queue that is worked on: cpu or gpu.")] = "cpu",
+    concurrency: Annotated[int, typer.Option(min=1, help="Steps at a time; gpu: one.")] = 1,
+) -> None:
+    """Work on steps that runs with CTR_EXECUTOR=celery hand out."""
+    from ctr_assets.worker import run_worker
+
+    run_worker(project, queue, concurrency)
+
+
 def main() -> None:
     """Entry point of ``ctr``."""
     app()

@@ -65,7 +65,7 @@ def run_job(
     on_step
         Called with the name of each step when it has succeeded.
     """
-    _observe_all(instance, project, partition)
+    observe_all(instance, project, partition)
 
     @dg.success_hook
     def report(context: dg.HookContext) -> None:
@@ -89,7 +89,7 @@ def run_job(
     return Outcome(partition, result.run_id, result.success, tuple(faults))
 
 
-def _observe_all(instance: dg.DagsterInstance, project: Project, partition: Partition) -> None:
+def observe_all(instance: dg.DagsterInstance, project: Project, partition: Partition) -> None:
     """Report new versions before the run starts, for a step that starts later records them.
 
     An input that cannot be read is left to the step that reads it, which says so in the run.

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ctr_assets.automation import rebuild_on_change
 from ctr_assets.checks import schema_spec
-from ctr_assets.executors import CPU_TAGS, GPU_POOL, GPU_TAGS
+from ctr_assets.machines import CPU_TAGS, GPU_POOL, gpu_tags
 from ctr_assets.partitions import PARTITIONS
 from ctr_assets.versions import code_version
 
@@ -19,7 +19,7 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 def op_settings(*, gpu: bool = False) -> dict[str, Any]:
     """Partitions, retries and machine of a step."""
     settings: dict[str, Any] = {"partitions_def": PARTITIONS, "retry_policy": RETRY}
-    settings |= {"op_tags": GPU_TAGS, "pool": GPU_POOL} if gpu else {"op_tags": CPU_TAGS}
+    settings |= {"op_tags": gpu_tags(), "pool": GPU_POOL} if gpu else {"op_tags": CPU_TAGS}
     return settings
 
 

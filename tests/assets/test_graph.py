@@ -132,20 +132,6 @@ def test_the_alias_table_is_part_of_the_code_version_where_names_are_read(graph)
     assert code_version(names=True) != code_version()
 
 
-@pytest.mark.parametrize("name", ["in_process", "multiprocess"])
-def test_the_executor_is_chosen_by_the_environment(monkeypatch, name):
-    monkeypatch.setenv("CTR_EXECUTOR", name)
-    assert build_defs().executor.name == name
-
-
-def test_an_unknown_executor_is_refused(monkeypatch):
-    from ctr_engine.errors import ParameterError
-
-    monkeypatch.setenv("CTR_EXECUTOR", "slurm")
-    with pytest.raises(ParameterError, match="CTR_EXECUTOR='slurm' is unknown"):
-        build_defs()
-
-
 @pytest.mark.slow
 def test_dagster_validates_the_workspace(tmp_path):
     command = [

@@ -42,6 +42,7 @@ class Running:
     instance: dg.DagsterInstance
     port: int
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -52,6 +53,7 @@ class Running:
             "CTR_TICK_SECONDS": str(TICK),
             "CTR_EXECUTOR": "in_process",
             "PYTHONWARNINGS": "ignore",
+            **self.variables,
         }
 
     def start(self) -> None:
@@ -59,10 +61,15 @@ class Running:
         workspace = str(files("ctr_assets") / "instance" / "workspace.yaml")
         command = [sys.executable, "-m", "dagster", "dev", "-w", workspace]
         address = ["-h", "127.0.0.1", "-p", str(self.port)]
+        self.spawn([*command, *address])
+        self.until(self._answers, "the webserver answers")
+
+    def spawn(self, command: list[str]) -> None:
+        """Start a process that lives as long as the others."""
         with (self.project.root / "dagster.log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [*command, *address],
+                    command,
                     env=self.environment,
                     cwd=self.project.root,
                     stdout=log,
@@ -70,7 +77,6 @@ class Running:
                     start_new_session=True,
                 )
             )
-        self.until(self._answers, "the webserver answers")
 
     def _answers(self) -> bool:
         address = f"http://127.0.0.1:{self.port}/server_info"
