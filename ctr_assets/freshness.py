@@ -41,9 +41,8 @@ class Recorded:
 
 def parameters_version(project: Project, partition: Partition) -> str:
     """Hash of all parameters that can move a label."""
-    return digest(
-        project.pipeline_for(partition).model_dump(mode="json", exclude={"report", "automation"})
-    )
+    params = project.pipeline_for(partition)
+    return digest(params.model_dump(mode="json", exclude={"report", "automation", "device"}))
 
 
 class Wanted:

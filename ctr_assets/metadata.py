@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
+from ctr_engine.devices import Device
 from ctr_engine.errors import CtrError
 from ctr_engine.tables import arrow_schema
 
@@ -25,19 +26,22 @@ _RESOLUTIONS = (90, 60, 40, 25)
 
 @dataclass
 class Measured:
-    """Seconds and memory of one step, known when it has ended."""
+    """Device, seconds and memory of one step, known when it has ended."""
 
     backend: str
+    device: Device = Device("cpu")
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
 
     def metadata(self) -> dict[str, Any]:
         """Seconds of the step, and the largest memory of the process by then."""
+        warned = {"device_warning": self.device.warning} if self.device.warning else {}
         return {
             "seconds": round(self.seconds, 3),
             "peak_memory_mib": round(self.peak_memory_mib, 1),
-            "device": "cpu",
+            "device": self.device.name,
             "backend": self.backend,
+            **warned,
         }
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ctr_assets.partitions import Partition, parse_key
 from ctr_engine.cli.options import read_document, validated
+from ctr_engine.devices import DeviceName
 from ctr_engine.errors import ConfigError, Fault, InputError, MarkerMapError
 from ctr_engine.io.samples import SUFFIXES
 from ctr_engine.params import Count, Params, Switch, layered
@@ -28,6 +29,9 @@ class TissueParams(PipelineParams):
 
     automation: Switch = Field(
         True, description="Make by itself what an arrival or an edit touches."
+    )
+    device: DeviceName = Field(
+        "auto", description="Where steps compute: gpu, cpu, or auto for a GPU where there is one."
     )
 
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from ctr_assets.assets import asset_settings, op_settings
 from ctr_assets.checks import cells_spec, schema_spec
+from ctr_assets.devices import device_for
 from ctr_assets.io_managers import ArrayFile
 from ctr_assets.metadata import step
 from ctr_assets.outputs import Basis, Output, materialized, table_output, with_cells, with_metadata
@@ -25,7 +26,9 @@ def pca(
 ) -> dg.MaterializeResult:
     """Principal components of the scaled expression, one row per cell."""
     with step("scipy") as measured:
-        params = project.params(parse_key(context.partition_key)).clustering
+        folder = project.open()
+        measured.device = device_for(context, folder)
+        params = folder.params_for(parse_key(context.partition_key)).clustering
         found = principal_components(stage_h_input.read(), params.n_pcs)
     metadata = {"dagster/row_count": len(found), "components": found.shape[1]}
     output = Output(found, lambda: figures.component_map(found), measured, metadata)
@@ -42,7 +45,9 @@ def knn_graph(
 ) -> dg.MaterializeResult:
     """Weighted graph of the nearest neighbours of each cell."""
     with step("scikit-learn") as measured:
-        params = project.params(parse_key(context.partition_key)).clustering
+        folder = project.open()
+        measured.device = device_for(context, folder)
+        params = folder.params_for(parse_key(context.partition_key)).clustering
         graph = pipeline.knn_graph(pca.read(), params, n_jobs=available_cores())
     metadata = {
         "dagster/row_count": graph.shape[0],
@@ -67,7 +72,9 @@ def leiden_clusters(
 ):  # with check_specs, an annotation of MaterializeResult would make the output Nothing
     """One row per cell: its cluster, "0" the largest."""
     with step("igraph") as measured:
-        params = project.params(parse_key(context.partition_key)).clustering
+        folder = project.open()
+        measured.device = device_for(context, folder)
+        params = folder.params_for(parse_key(context.partition_key)).clustering
         cells = stage_h_input.cell_ids()
         table = clusters_table(cells, pipeline.leiden(knn_graph.read_graph(), params))
     output = table_output("leiden_clusters", Clusters, table, figures.cluster_sizes, measured)

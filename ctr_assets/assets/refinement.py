@@ -13,6 +13,7 @@ from ctr_assets.assets.annotation import MAP_HASH, newest, scored_map
 from ctr_assets.assets.inputs import manual_plan, observe
 from ctr_assets.assets.iteration_metadata import before_and_after, plan_changes, told
 from ctr_assets.checks import cells_check, cells_spec, schema_check, schema_spec
+from ctr_assets.devices import device_for
 from ctr_assets.iteration_files import IterationFile, PassedOn
 from ctr_assets.metadata import Measured, step, table_metadata
 from ctr_assets.outputs import Basis, Output, materialized
@@ -183,6 +184,7 @@ def _refined(
     """Refine once and hand over; ``labels`` are those that the clusters have by what is stored."""
     partition, number = parse_key(context.partition_key), lineage.next_number
     with step("igraph") as measured:
+        measured.device = device_for(context, project)
         pipeline = project.pipeline_for(partition)
         marker_map = scored_map(context, project)
         sample = Sample(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_outs
 from ctr_assets.checks import schema_spec
+from ctr_assets.devices import device_for
 from ctr_assets.metadata import column_lineage, step
 from ctr_assets.outputs import Basis, materialized, table_output, with_metadata
 from ctr_assets.partitions import parse_key
@@ -38,7 +39,9 @@ def statistics(
 ) -> Iterator[dg.MaterializeResult]:
     """Summarise all clusters and markers in one pass over the cells."""
     with step() as measured:
-        params = project.params(parse_key(context.partition_key)).effective_scoring
+        folder = project.open()
+        measured.device = device_for(context, folder)
+        params = folder.params_for(parse_key(context.partition_key)).effective_scoring
         clusters = leiden_clusters["cluster_id"].tolist()
         found = summarise(stage_h_input.read(), clusters, params, n_jobs=available_cores())
     basis = Basis(params.model_dump(include=set(StatisticsParams.model_fields)))
