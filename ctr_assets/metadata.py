@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 
-from ctr_engine.devices import Device
+from ctr_engine.devices import CPU, Device
 from ctr_engine.errors import CtrError
 from ctr_engine.tables import arrow_schema
 
@@ -29,7 +29,7 @@ class Measured:
     """Device, seconds and memory of one step, known when it has ended."""
 
     backend: str
-    device: Device = Device("cpu")
+    device: Device = CPU
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
 

@@ -19,6 +19,9 @@ class Device:
     warning: str = ""
 
 
+CPU = Device("cpu")
+
+
 def used_device(wanted: DeviceName) -> Device:
     """Give the device for what was asked for.
 
@@ -33,7 +36,7 @@ def used_device(wanted: DeviceName) -> Device:
         If a GPU was asked for and cannot be used.
     """
     if wanted == "cpu":
-        return Device("cpu")
+        return CPU
     obstacle = gpu_obstacle()
     if not obstacle:
         return Device("gpu")

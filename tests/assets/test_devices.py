@@ -1,4 +1,4 @@
-"""``device`` of ``ctr.yaml``: told once in a run, recorded on every step, an error where it must."""
+"""``device`` of ``ctr.yaml``: told once in a run, recorded on every step."""
 
 import logging
 
