@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.base-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXTRAS := $(foreach name,dev celery k8s s3 gs az,--extra $(name))
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .PHONY: demo test ui lint docs constraints clean
@@ -39,7 +40,7 @@ docs: $(DEV)
 constraints:
 	(echo "# Every pin of the project, for Python 3.11 to 3.13. Made by: make constraints"; \
 	uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --upgrade \
-	  --extra dev --extra celery --extra k8s pyproject.toml) > constraints.txt.new
+	  $(EXTRAS) pyproject.toml) > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 
 clean:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import dagster as dg
+from upath import UPath
 
 from ctr_assets import demo as demo_project
 from ctr_assets.assets.refinement import iteration_name
@@ -80,8 +81,7 @@ def _run(
 def _show_reasons(project: Project, partition: Partition, what: str = "cells") -> None:
     names = ("cluster_annotations", "decision_steps", "marker_evidence")
     tables = {
-        name: read_parquet(STAGE_H_TABLES[name], _stored(project, name, partition))
-        for name in names
+        name: read_parquet(STAGE_H_TABLES[name], project.stored(name, partition)) for name in names
     }
     show_reasons(tables, f"{partition.key}: {what}, one row per cluster")
 
@@ -112,10 +112,10 @@ _COMPARED = ("exact", "hierarchical_f", "unassigned")
 
 def _show_refinement(project: Project, partition: Partition) -> None:
     """Say how many cells have another label after the iterations, and why those ended."""
-    labels = read_parquet(Annotations, _stored(project, "annotations", partition))
-    final = read_parquet(FinalAnnotations, _stored(project, "final_annotations", partition))
+    labels = read_parquet(Annotations, project.stored("annotations", partition))
+    final = read_parquet(FinalAnnotations, project.stored("final_annotations", partition))
     last = iteration_name(project.config.refinement_iterations)
-    lineage = resolved(_stored(project, last, partition)).read()
+    lineage = resolved(project.files, project.storage / last / f"{partition.key}.parquet").read()
     moved = int((labels["cell_type_auto"].to_numpy() != final["cell_type"].to_numpy()).sum())
     end = lineage.stop_reason or "not converged"
     print(
@@ -134,12 +134,8 @@ def _show_places(project: Project) -> None:
     print(f"In the browser, with lineage and pictures: make ui, or: ctr ui {project.root}")
 
 
-def _page(project: Project, partition: Partition) -> Path:
+def _page(project: Project, partition: Partition) -> UPath:
     return project.storage / "report" / f"{partition.key}.html"
-
-
-def _stored(project: Project, name: str, partition: Partition) -> Path:
-    return project.storage / name / f"{partition.key}.parquet"
 
 
 def run_partitions(folder: Path, keys: list[str], *, report: bool = False) -> None:

@@ -127,10 +127,10 @@ def make_project(folder: Path) -> Project:
 
 def compare(project: Project, partition: Partition) -> tuple[TruthComparison, TruthComparison]:
     """Compare the labels of a sample with its known ones, before and after refinement."""
-    path = project.storage / "refined" / f"{partition.key}.h5ad"
+    path = project.stored("refined", partition, ".h5ad")
     known = read_sample(path, values=False).obs[TRUTH].tolist()
     before, after = (
-        read_parquet(model, project.storage / name / f"{partition.key}.parquet")[column].tolist()
+        read_parquet(model, project.stored(name, partition))[column].tolist()
         for name, model, column in (
             ("annotations", Annotations, keys.CELL_TYPE_PATH),
             ("final_annotations", FinalAnnotations, "cell_type_path"),

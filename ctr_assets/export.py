@@ -38,7 +38,7 @@ def export_partition(
     writer = FolderWriter(folder)
     writer.tables(_tables(project, partition))
     writer.marker_map(marker_map)
-    stored = project.storage / "coarse_clusters" / f"{partition.key}.h5ad"
+    stored = project.stored("coarse_clusters", partition, ".h5ad")
     if stored.is_file():
         writer.copy(stored, COARSE_CLUSTERS)
     manifest = _manifest(project, partition, events["stage_h_input"].metadata, marker_map, writer)
@@ -85,6 +85,6 @@ def _names(metadata: Mapping[str, dg.MetadataValue[Any]], name: str) -> list[str
 
 def _tables(project: Project, partition: Partition) -> dict[str, Any]:
     return {
-        name: read_parquet(model, project.storage / name / f"{partition.key}.parquet")
+        name: read_parquet(model, project.stored(name, partition))
         for name, model in STAGE_H_TABLES.items()
     }

@@ -3,6 +3,8 @@
 Downstream assets of a matrix are given a handle, not the matrix.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pydantic import Field
 from upath import UPath
 
 from ctr_assets.project import project_at
+from ctr_assets.storage import Storage
 from ctr_engine.errors import CtrError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.io.atomic import whole_file, write_text
@@ -34,6 +37,10 @@ TABLES = {
 class StoredFiles(dg.UPathIOManager):
     """Adds the hash of the file to the metadata, and words to a file that is missing."""
 
+    def __init__(self, files: Storage) -> None:
+        super().__init__(files.root)
+        self.files = files
+
     def load_input(self, context: dg.InputContext) -> Any:
         try:
             return super().load_input(context)
@@ -47,10 +54,26 @@ class StoredFiles(dg.UPathIOManager):
         except CtrError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
 
-    def record(self, context: dg.OutputContext, path: Path) -> None:
-        """Note the hash and the size of what was written."""
-        size = path.stat().st_size
-        context.add_output_metadata({"file_sha256": sha256_of(path), "file_bytes": size})
+    @contextmanager
+    def writing(self, context: dg.OutputContext, path: UPath) -> Iterator[Path]:
+        """Give a local path to write to; notes the hash and the size of what was written."""
+        with self.files.writing(path) as file:
+            yield file
+            size = file.stat().st_size
+            context.add_output_metadata({"file_sha256": sha256_of(file), "file_bytes": size})
+
+    def local(self, path: UPath) -> Path:
+        """Local path of what is stored.
+
+        Raises
+        ------
+        FileNotFoundError
+            In the words of the operating system.
+        """
+        file = self.files.local(path)
+        if not file.exists():
+            raise FileNotFoundError(2, "no such file", str(path))
+        return file
 
 
 class TableFiles(StoredFiles):
@@ -59,12 +82,11 @@ class TableFiles(StoredFiles):
     extension = ".parquet"
 
     def dump_to_path(self, context: dg.OutputContext, obj: pd.DataFrame, path: UPath) -> None:
-        write_parquet(TABLES[context.asset_key.path[-1]], obj, Path(path))
-        self.record(context, Path(path))
+        with self.writing(context, path) as file:
+            write_parquet(TABLES[context.asset_key.path[-1]], obj, file)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
-        require_file(path)
-        return read_parquet(TABLES[context.asset_key.path[-1]], Path(path))
+        return read_parquet(TABLES[context.asset_key.path[-1]], self.local(path))
 
 
 class ExpressionFiles(StoredFiles):
@@ -73,12 +95,11 @@ class ExpressionFiles(StoredFiles):
     extension = ".h5ad"
 
     def dump_to_path(self, context: dg.OutputContext, obj: ExpressionView, path: UPath) -> None:
-        write_expression(obj, Path(path))
-        self.record(context, Path(path))
+        with self.writing(context, path) as file:
+            write_expression(obj, file)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ExpressionFile:
-        require_file(path)
-        return ExpressionFile(Path(path))
+        return ExpressionFile(self.local(path))
 
 
 class AnnDataFiles(StoredFiles):
@@ -87,12 +108,11 @@ class AnnDataFiles(StoredFiles):
     extension = ".h5ad"
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
-        write_h5ad(obj, Path(path))
-        self.record(context, Path(path))
+        with self.writing(context, path) as file:
+            write_h5ad(obj, file)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
-        require_file(path)
-        return Path(path)
+        return self.local(path)
 
 
 class PageFiles(StoredFiles):
@@ -101,13 +121,12 @@ class PageFiles(StoredFiles):
     extension = ".html"
 
     def dump_to_path(self, context: dg.OutputContext, obj: str, path: UPath) -> None:
-        write_text(Path(path), obj)
-        self.record(context, Path(path))
+        with self.writing(context, path) as file:
+            write_text(file, obj)
         context.add_output_metadata({"page": dg.MetadataValue.path(str(path))})
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Path:
-        require_file(path)
-        return Path(path)
+        return self.local(path)
 
 
 @dataclass(frozen=True)
@@ -138,19 +157,15 @@ class ArrayFiles(StoredFiles):
         if sp.issparse(obj):
             parts = {"data": obj.data, "indices": obj.indices, "indptr": obj.indptr}
             parts["shape"] = np.array(obj.shape)
-        with whole_file(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **parts)
-        self.record(context, Path(path))
+        with (
+            self.writing(context, path) as file,
+            whole_file(file) as temporary,
+            temporary.open("wb") as opened,
+        ):
+            np.savez(opened, **parts)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> ArrayFile:
-        require_file(path)
-        return ArrayFile(Path(path))
-
-
-def require_file(path: UPath) -> None:
-    """Refuse a file that is not there, in the words of the operating system."""
-    if not path.exists():
-        raise FileNotFoundError(2, "no such file", str(path))
+        return ArrayFile(self.local(path))
 
 
 class StoredInProject(dg.ConfigurableIOManagerFactory):
@@ -160,41 +175,41 @@ class StoredInProject(dg.ConfigurableIOManagerFactory):
         None, description="Project folder; by default CTR_PROJECT, else the current folder."
     )
 
-    def storage(self) -> UPath:
-        """Folder of the stored assets."""
-        return UPath(project_at(self.folder).storage)
+    def files(self) -> Storage:
+        """The stored assets."""
+        return project_at(self.folder).files
 
 
 class StoredTables(StoredInProject):
     """Parquet tables in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> TableFiles:
-        return TableFiles(self.storage())
+        return TableFiles(self.files())
 
 
 class StoredExpression(StoredInProject):
     """The input of Stage H in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> ExpressionFiles:
-        return ExpressionFiles(self.storage())
+        return ExpressionFiles(self.files())
 
 
 class StoredAnnData(StoredInProject):
     """Finished AnnData files in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> AnnDataFiles:
-        return AnnDataFiles(self.storage())
+        return AnnDataFiles(self.files())
 
 
 class StoredPages(StoredInProject):
     """Pages in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> PageFiles:
-        return PageFiles(self.storage())
+        return PageFiles(self.files())
 
 
 class StoredArrays(StoredInProject):
     """Arrays and graphs in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> ArrayFiles:
-        return ArrayFiles(self.storage())
+        return ArrayFiles(self.files())

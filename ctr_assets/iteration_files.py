@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 from upath import UPath
 
-from ctr_assets.io_managers import StoredFiles, StoredInProject, require_file
+from ctr_assets.io_managers import StoredFiles, StoredInProject
+from ctr_assets.storage import Storage
 from ctr_engine.errors import CtrError
 from ctr_engine.io.lineage import CONTENT, read_lineage, write_lineage
 from ctr_engine.io.tables import read_notes, write_parquet
@@ -51,17 +52,18 @@ class IterationFiles(StoredFiles):
     def dump_to_path(self, context: dg.OutputContext, obj: Lineage | PassedOn, path: UPath) -> None:
         if isinstance(obj, PassedOn):
             notes = {_ASSET: obj.source.asset, _WANTED: obj.source.content_sha256}
-            write_parquet(RefinedClusters, from_rows(RefinedClusters, ()), Path(path), notes)
-        else:
-            write_lineage(obj, Path(path))
-        self.record(context, Path(path))
+            with self.writing(context, path) as file:
+                write_parquet(RefinedClusters, from_rows(RefinedClusters, ()), file, notes)
+            return
+        with self.writing(context, path) as file:
+            write_lineage(obj, file)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> IterationFile:
-        require_file(path)
-        return resolved(Path(path))
+        self.local(path)
+        return resolved(self.files, path)
 
 
-def resolved(path: Path) -> IterationFile:
+def resolved(files: Storage, path: UPath) -> IterationFile:
     """Follow a stored iteration to the one that made its content.
 
     Raises
@@ -69,10 +71,11 @@ def resolved(path: Path) -> IterationFile:
     PassedOnError
         If that one was made again with another result.
     """
-    notes = read_notes(path)
+    file = files.local(path)
+    notes = read_notes(file)
     if _ASSET not in notes:
-        return IterationFile(path.parent.name, path, notes[CONTENT])
-    target = path.parent.parent / notes[_ASSET] / path.name
+        return IterationFile(path.parent.name, file, notes[CONTENT])
+    target = files.local(path.parent.parent / notes[_ASSET] / path.name)
     found = read_notes(target)
     if CONTENT not in found or found[CONTENT] != notes[_WANTED]:
         name = path.parent.name
@@ -85,4 +88,4 @@ class StoredIterations(StoredInProject):
     """Iterations in the project's storage."""
 
     def create_io_manager(self, context: dg.InitResourceContext) -> IterationFiles:
-        return IterationFiles(self.storage())
+        return IterationFiles(self.files())

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from upath import UPath
 
 from ctr_assets.partitions import Partition, parse_key
+from ctr_assets.storage import Storage, checked_place, storage_at
 from ctr_engine.cli.options import read_document, validated
 from ctr_engine.devices import DeviceName
 from ctr_engine.errors import ConfigError, Fault, InputError, MarkerMapError
@@ -63,7 +66,10 @@ class ProjectConfig(Params):
     manual_dir: Path = Field(
         Path("manual"), description="Manual plans of refinement, <tissue>__<sample>.yaml."
     )
-    storage: Path = Field(Path("storage"), description="Where the assets are stored.")
+    storage: Annotated[str, AfterValidator(checked_place)] = Field(
+        "storage",
+        description="Where the assets are stored: a folder, or a URL such as s3://bucket/place.",
+    )
     refinement_iterations: Annotated[Count, Field(ge=1, le=9)] = Field(
         3, description="Assets refinement_iteration_1 to _N; one that has converged costs nothing."
     )
@@ -85,10 +91,25 @@ class Project:
     root: Path
     config: ProjectConfig
 
+    @cached_property
+    def files(self) -> Storage:
+        """The stored assets, to be read and written.
+
+        Raises
+        ------
+        ParameterError
+            If the driver of a store is not installed.
+        """
+        return storage_at(self.root, self.config.storage)
+
     @property
-    def storage(self) -> Path:
-        """Folder of the stored assets."""
-        return self.root / self.config.storage
+    def storage(self) -> UPath:
+        """Root of the stored assets."""
+        return self.files.root
+
+    def stored(self, asset: str, partition: Partition, suffix: str = ".parquet") -> Path:
+        """Local path of what an asset stored; it leads nowhere when that was not made."""
+        return self.files.local(self.storage / asset / f"{partition.key}{suffix}")
 
     @property
     def dagster_home(self) -> Path:

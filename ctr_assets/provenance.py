@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -153,7 +152,7 @@ class Records:
         files = list((self._project.storage / asset).glob(f"{self._partition.key}.*"))
         if not files:
             yield "its file is gone"
-        elif _hash(files[0]) != metadata["file_sha256"]:
+        elif sha256_of(self._project.files.local(files[0])) != metadata["file_sha256"]:
             yield "its file was changed since"
 
     def _parameters(self, asset: str) -> Mapping[str, Any]:
@@ -185,10 +184,6 @@ class Records:
         records = self._instance.fetch_materializations(wanted, limit=1).records
         event = records[0].asset_materialization if records else None
         return None if event is None else str(event.metadata["marker_map_hash"].value)
-
-
-def _hash(path: Path) -> str:
-    return sha256_of(path)
 
 
 def as_tree(made: Made) -> list[str]:

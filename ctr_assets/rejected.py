@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+from upath import UPath
 
 from ctr_assets.project import Project
 from ctr_engine.io.tables import read_csv, write_csv
@@ -14,14 +14,14 @@ from ctr_engine.tables import RejectedSamples, from_rows
 KEY = dg.AssetKey("rejected_samples")
 
 
-def table_path(project: Project) -> Path:
+def table_path(project: Project) -> UPath:
     """Place of the table."""
     return project.storage / "rejected_samples.csv"
 
 
 def rejected_samples(project: Project) -> pd.DataFrame:
     """Read the table; it is empty where nothing was rejected."""
-    path = table_path(project)
+    path = project.files.local(table_path(project))
     return read_csv(RejectedSamples, path) if path.exists() else from_rows(RejectedSamples, ())
 
 
@@ -49,7 +49,8 @@ def update(
     new = [{"file": name, "reason": text, "rejected_at": now} for name, text in found.items()]
     rows = [*kept.to_dict("records"), *new]
     table = from_rows(RejectedSamples, sorted(rows, key=lambda row: str(row["file"])))
-    write_csv(RejectedSamples, table, table_path(project))
+    with project.files.writing(table_path(project)) as file:
+        write_csv(RejectedSamples, table, file)
     records = [dg.TableRecord(row) for row in table.to_dict("records")]
     schema = dg.TableSchema(columns=[dg.TableColumn(name=name) for name in table.columns])
     metadata = {

@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
+from upath import UPath
 
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project, project_at
@@ -50,8 +50,9 @@ def keep_marker_map(project: Project, tissue: str) -> MarkerMap:
     """
     marker_map = read_marker_map(project.marker_map_path(tissue))
     copy = _copy_path(project, tissue, marker_map.content_hash)
-    if _kept(copy, marker_map.content_hash) is None:
-        write_text(copy, json.dumps(marker_map.as_source(), indent=2) + "\n")
+    if _kept(project, copy, marker_map.content_hash) is None:
+        with project.files.writing(copy) as file:
+            write_text(file, json.dumps(marker_map.as_source(), indent=2) + "\n")
     return marker_map
 
 
@@ -64,7 +65,7 @@ def kept_marker_map(project: Project, tissue: str, content_hash: str) -> MarkerM
         If the copy is gone or is no longer what its name says.
     """
     copy = _copy_path(project, tissue, content_hash)
-    marker_map = _kept(copy, content_hash)
+    marker_map = _kept(project, copy, content_hash)
     if marker_map is None:
         message = (
             f"no map with the hash {content_hash} is kept; observe marker_map of {tissue} again"
@@ -73,16 +74,16 @@ def kept_marker_map(project: Project, tissue: str, content_hash: str) -> MarkerM
     return marker_map
 
 
-def _kept(copy: Path, content_hash: str) -> MarkerMap | None:
+def _kept(project: Project, copy: UPath, content_hash: str) -> MarkerMap | None:
     """Read a copy; None when there is none, or it was damaged."""
     try:
-        marker_map = read_marker_map(copy)
+        marker_map = read_marker_map(project.files.local(copy))
     except MarkerMapError:
         return None
     return marker_map if marker_map.content_hash == content_hash else None
 
 
-def _copy_path(project: Project, tissue: str, content_hash: str) -> Path:
+def _copy_path(project: Project, tissue: str, content_hash: str) -> UPath:
     return project.storage / MARKER_MAP_VERSIONS / tissue / f"{content_hash}.json"
 
 
@@ -105,8 +106,10 @@ def keep_manual_plan(project: Project, partition: Partition) -> str:
         return NO_PLAN
     version = _plan_version(document)
     copy = _plan_copy(project, partition, version, path.suffix)
-    if not copy.exists() or copy.read_text("utf-8") != text:  # lines may have moved
-        write_text(copy, text)
+    kept = project.files.local(copy)
+    if not kept.exists() or kept.read_text("utf-8") != text:  # lines may have moved
+        with project.files.writing(copy) as file:
+            write_text(file, text)
     return version
 
 
@@ -129,7 +132,7 @@ def kept_manual_plan(project: Project, partition: Partition, version: str) -> Do
     candidates = [
         _plan_copy(project, partition, version, suffix) for suffix in (".yaml", ".yml", ".json")
     ]
-    for copy in candidates:
+    for copy in map(project.files.local, candidates):
         if copy.exists():
             document = document_of(read_text(copy), str(copy))
             if _plan_version(document) == version:
@@ -138,5 +141,5 @@ def kept_manual_plan(project: Project, partition: Partition, version: str) -> Do
     raise ConfigError(str(candidates[0]), [Fault(message)])
 
 
-def _plan_copy(project: Project, partition: Partition, version: str, suffix: str) -> Path:
+def _plan_copy(project: Project, partition: Partition, version: str, suffix: str) -> UPath:
     return project.storage / MANUAL_PLAN_VERSIONS / partition.key / f"{version}{suffix}"
