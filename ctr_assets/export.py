@@ -13,10 +13,11 @@ from ctr_assets.project import Project
 from ctr_engine import ALGORITHM_VERSION
 from ctr_engine.analysis import used_parameters
 from ctr_engine.io.folder import FolderWriter, clear, require_usable
-from ctr_engine.io.runs import COARSE_CLUSTERS, versions
+from ctr_engine.io.runs import COARSE_CLUSTERS
 from ctr_engine.io.tables import read_parquet
 from ctr_engine.manifest import Manifest, MapRecord, SampleRecord
 from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.packages import versions
 from ctr_engine.tables import STAGE_H_TABLES
 
 

@@ -11,9 +11,13 @@ from ctr_assets.checks import cells_check, require_passed, schema_check
 from ctr_assets.metadata import Measured, picture, table_metadata
 from ctr_assets.partitions import parse_key
 from ctr_assets.versions import data_version, input_versions
+from ctr_engine.packages import versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+PACKAGES = "package_versions"
+"""Metadata of every asset: releases of the packages that can change a result."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def materialized(
             **output.measured.metadata(),
             "parameters": dg.MetadataValue.json(dict(basis.params)),
             "input_data_versions": dg.MetadataValue.json(inputs),
+            PACKAGES: dg.MetadataValue.json(versions()),
         },
         check_results=[*output.checks, *output.advice],
     )

@@ -11,6 +11,7 @@ import dagster as dg
 from ctr_assets.assets.inputs import VERSIONS
 from ctr_assets.assets.refinement import iteration_name
 from ctr_assets.consistency import CHAIN, CODE_VERSION_TAG
+from ctr_assets.outputs import PACKAGES
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project
 from ctr_assets.resources import kept_marker_map
@@ -19,6 +20,7 @@ from ctr_engine import ALGORITHM_VERSION
 from ctr_engine.analysis import used_parameters
 from ctr_engine.errors import CtrError
 from ctr_engine.io.samples import sha256_of
+from ctr_engine.packages import versions
 
 _SHORT = 12
 
@@ -46,6 +48,7 @@ class Made:
     backend: str = ""
     file_sha256: str = ""
     parameters: Mapping[str, Any] | None = None
+    packages: Mapping[str, str] | None = None
     differs: tuple[str, ...] = ()
 
     @property
@@ -127,6 +130,7 @@ class Records:
             backend=str(metadata["backend"]),
             file_sha256=str(metadata["file_sha256"]),
             parameters=metadata["parameters"],
+            packages=metadata[PACKAGES] if PACKAGES in metadata else None,
             differs=(*again, *self._differences(asset, metadata, tags[CODE_VERSION_TAG])),
         )
 
@@ -149,6 +153,8 @@ class Records:
             yield f"ctr.yaml has another {', '.join(moved)} now"
         if code.partition("+")[0] != ALGORITHM_VERSION:
             yield f"made by version {code} of the algorithm, this is {ALGORITHM_VERSION}"
+        made_with = metadata[PACKAGES] if PACKAGES in metadata else {}
+        yield from _other_packages(made_with)
         files = list((self._project.storage / asset).glob(f"{self._partition.key}.*"))
         if not files:
             yield "its file is gone"
@@ -184,6 +190,16 @@ class Records:
         records = self._instance.fetch_materializations(wanted, limit=1).records
         event = records[0].asset_materialization if records else None
         return None if event is None else str(event.metadata["marker_map_hash"].value)
+
+
+def _other_packages(made_with: Mapping[str, str]) -> Iterator[str]:
+    """Say which packages have another release now."""
+    now = versions()
+    for name, release in made_with.items():
+        if name not in now:
+            yield f"made with {name} {release}, which is not used now"
+        elif now[name] != release:
+            yield f"made with {name} {release}, this is {now[name]}"
 
 
 def as_tree(made: Made) -> list[str]:
@@ -233,6 +249,7 @@ def as_prov(made: Made) -> dict[str, Any]:
             "ctr:backend": one.backend,
             "ctr:seconds": one.seconds,
             "ctr:parameters": one.parameters,
+            "ctr:packages": one.packages,
         }
         document["wasGeneratedBy"][f"_:g/{one.key}"] = {
             "prov:entity": entity,

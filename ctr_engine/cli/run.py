@@ -35,7 +35,6 @@ from ctr_engine.io.runs import (
     is_whole,
     read_manifest,
     read_run,
-    versions,
 )
 from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of
 from ctr_engine.manifest import Manifest, MapRecord, SampleRecord
@@ -43,6 +42,7 @@ from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import resolve_map
 from ctr_engine.markers.parse import parse_marker_map
 from ctr_engine.markers.preflight import PreflightReport, preflight
+from ctr_engine.packages import versions
 from ctr_engine.positions import positions
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.reporting.report import Report, report_figures

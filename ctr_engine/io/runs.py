@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +18,6 @@ from ctr_engine.tables import STAGE_H_TABLES
 
 COARSE_CLUSTERS = "coarse_clusters.h5ad"
 MARKER_MAP = "marker_map.json"
-DECIDING = ("anndata", "igraph", "numpy", "pandas", "scikit-learn", "scipy")
-"""Packages whose release can change a result; recorded with it."""
 
 
 class StoredTables(Mapping[str, pd.DataFrame]):
@@ -67,11 +64,6 @@ def require_unchanged(path: Path, manifest: Manifest) -> None:
     if sha256_of(path) != manifest.files[path.name]:
         msg = f"{path} was changed since the run; annotate the sample again"
         raise TableError(msg)
-
-
-def versions() -> dict[str, str]:
-    """Releases of the packages that can change a result."""
-    return {name: version(name) for name in DECIDING}
 
 
 def read_manifest(folder: Path) -> Manifest | None:

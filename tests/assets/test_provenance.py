@@ -120,3 +120,21 @@ def test_the_command_says_whether_it_could_be_made_again(laboratory, capsys):
 def test_a_name_that_no_asset_has_is_told_with_those_there_are(laboratory, name, words):
     with pytest.raises(ParameterError, match=words):
         show_lineage(laboratory.project.root, LIVER_1, name, as_json=False)
+
+
+def test_a_package_of_another_release_is_told(annotated, monkeypatch):
+    from importlib.metadata import version
+
+    from ctr_assets import provenance
+
+    packages = made(annotated, "pca").packages
+    assert packages is not None
+    assert packages["scipy"] == version("scipy")
+    document = as_prov(made(annotated, "pca"))
+    assert all(one["ctr:packages"] == packages for one in document["activity"].values())
+    without = {name: release for name, release in packages.items() if name != "igraph"}
+    monkeypatch.setattr(provenance, "versions", lambda: without | {"scipy": "0.1"})
+    told = differing(made(annotated, "stage_h_input"))["stage_h_input"]
+    assert f"made with scipy {version('scipy')}, this is 0.1" in told
+    assert f"made with igraph {version('igraph')}, which is not used now" in told
+    assert len(told) == 2
