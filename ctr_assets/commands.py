@@ -23,7 +23,7 @@ from ctr_assets.export import export_partition
 from ctr_assets.freshness import registered
 from ctr_assets.iteration_files import resolved
 from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
-from ctr_assets.partitions import PARTITIONS, Partition, parse_key
+from ctr_assets.partitions import Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
 from ctr_assets.provenance import Records, as_prov, as_tree
 from ctr_assets.runs import (
@@ -208,7 +208,7 @@ def start_backfill(folder: Path, tissue: str | None, keys: list[str], begin: str
         msg = "name partitions, or a tissue with --tissue; one of both"
         raise ParameterError(msg)
     with project_instance(project) as instance:
-        known = registered(instance, PARTITIONS.name or "")
+        known = registered(instance)
     chosen = [parse_key(key) for key in keys] or [one for one in known if one.tissue == tissue]
     unknown = [one.key for one in chosen if one not in known]
     if unknown or not chosen:

@@ -12,6 +12,7 @@ from ctr_assets.assets import (
     GROUP,
     annotation,
     clustering,
+    cohort,
     expression,
     inputs,
     report,
@@ -40,7 +41,7 @@ from ctr_assets.sensors.new_samples import new_samples
 from ctr_assets.sensors.reconcile import reconcile
 
 SENSORS = (new_samples, input_edits, reconcile, lost_runs, failed_runs)
-STEPS = (inputs, expression, clustering, statistics, annotation, results, report)
+STEPS = (inputs, expression, clustering, statistics, annotation, results, report, cohort)
 
 
 def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
@@ -74,7 +75,7 @@ def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:
         assets=[*steps, *iterations(number), *final_assets(number)],
         jobs=jobs.JOBS,
         schedules=[nightly_schedule(config.nightly)],
-        sensors=[automation_sensor(dg.AssetSelection.groups(GROUP)), *SENSORS],
+        sensors=[automation_sensor(dg.AssetSelection.groups(GROUP, cohort.COHORT)), *SENSORS],
         resources={**resources, **overrides},
         executor=chosen_executor(),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from ctr_assets.assets.inputs import VERSIONS
-from ctr_assets.partitions import Partition, parse_key
+from ctr_assets.partitions import PARTITIONS, Partition, is_key, parse_key
 from ctr_assets.project import Project
 from ctr_assets.versions import DATA_VERSION_TAG, code_version, digest
 from ctr_engine.errors import CtrError
@@ -143,6 +143,19 @@ def unfinished_partitions(instance: dg.DagsterInstance) -> set[str]:
     return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
 
 
-def registered(instance: dg.DagsterInstance, name: str) -> list[Partition]:
-    """Partitions that Dagster knows, in order of their key."""
-    return [parse_key(key) for key in sorted(instance.get_dynamic_partitions(name))]
+def registered(instance: dg.DagsterInstance) -> list[Partition]:
+    """Partitions that Dagster knows, in order of their key; without keys that are none of ours."""
+    return [parse_key(key) for key in _keys(instance) if is_key(key)]
+
+
+def foreign_keys(instance: dg.DagsterInstance) -> list[str]:
+    """Say which keys somebody added in the UI that can be no partition of ours."""
+    return [
+        f"Dagster lists the partition {key!r}, which can be none; delete it in the UI"
+        for key in _keys(instance)
+        if not is_key(key)
+    ]
+
+
+def _keys(instance: dg.DagsterInstance) -> list[str]:
+    return sorted(instance.get_dynamic_partitions(PARTITIONS.name or ""))

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from ctr_assets.assets import GROUP
+from ctr_assets.assets.cohort import COHORT
 from ctr_assets.assets.report import REPORT
 from ctr_assets.partitions import PARTITIONS, parse_key
 
@@ -34,6 +35,11 @@ def _job(name: str, selection: dg.AssetSelection, description: str) -> Any:
     )
 
 
+def _below(*names: str) -> dg.AssetSelection:
+    """Select assets and what stands below them in the partition; the cohort has none."""
+    return dg.AssetSelection.assets(*names).downstream() & _GROUP
+
+
 annotate_partition = _job(
     ANNOTATE_PARTITION,
     _GROUP - _REPORT,
@@ -41,12 +47,12 @@ annotate_partition = _job(
 )
 reannotate_from_scores = _job(
     "reannotate_from_scores",
-    dg.AssetSelection.assets("marker_scores", "marker_evidence").downstream() - _ON_DEMAND,
+    _below("marker_scores", "marker_evidence") - _ON_DEMAND,
     "Scores, labels and refinement on the clusters that are there, after an edit of the map.",
 )
 refine_partition = _job(
     "refine_partition",
-    dg.AssetSelection.assets("refinement_iteration_1").downstream(),
+    _below("refinement_iteration_1"),
     "Refinement alone, after an edit of the manual plan.",
 )
 report_partition = _job(
@@ -57,6 +63,11 @@ report_partition = _job(
 rebuild_everything = _job(
     "rebuild_everything", _GROUP, "Everything of one sample anew, with its page."
 )
+summarise_cohort = dg.define_asset_job(
+    "summarise_cohort",  # the name of the asset is taken
+    selection=dg.AssetSelection.groups(COHORT),
+    description="The labels of all samples side by side, as they are there now.",
+)
 
 JOBS = [
     annotate_partition,
@@ -64,4 +75,5 @@ JOBS = [
     refine_partition,
     report_partition,
     rebuild_everything,
+    summarise_cohort,
 ]

@@ -30,6 +30,11 @@ class Partition(NamedTuple):
         return {"ctr/tissue": self.tissue, "ctr/sample": self.sample}
 
 
+def is_key(key: str) -> bool:
+    """Whether a text is a partition key."""
+    return _KEY.match(key) is not None and "\n" not in key
+
+
 def parse_key(key: str) -> Partition:
     """Split a partition key.
 

@@ -185,11 +185,21 @@ class Project:
             raise ConfigError(partition.key, [Fault(f"{both}: more than one plan; keep one")])
         return found[0] if found else candidates[0]
 
-    def partitions(self) -> list[Partition]:
-        """Find the samples that lie in the folder and have a proper name, in order of their key."""
+    def sample_keys(self) -> list[str]:
+        """Keys of the samples that lie in the folder, proper or not, in order."""
         folder = self.root / self.config.samples_dir
         files = (path for suffix in SUFFIXES for path in folder.glob(f"*/*{suffix}"))
-        return sorted({parse_key(f"{path.parent.name}__{path.stem}") for path in files})
+        return sorted({f"{path.parent.name}__{path.stem}" for path in files})
+
+    def partitions(self) -> list[Partition]:
+        """Samples that lie in the folder, in order of their key.
+
+        Raises
+        ------
+        ParameterError
+            If one has no proper name.
+        """
+        return [parse_key(key) for key in self.sample_keys()]
 
 
 def load_project(folder: Path) -> Project:

@@ -7,7 +7,6 @@ import dagster as dg
 
 from ctr_assets.freshness import registered
 from ctr_assets.jobs import annotate_partition
-from ctr_assets.partitions import PARTITIONS
 from ctr_assets.project import Nightly
 from ctr_assets.resources import ProjectResource
 from ctr_assets.sensors.reconcile import requests_for
@@ -40,7 +39,7 @@ def nightly_schedule(settings: Nightly | None) -> dg.ScheduleDefinition:
         context: dg.ScheduleEvaluationContext, project: ProjectResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         deleted = prune(context.instance, wanted.keep_days)
-        partitions = registered(context.instance, PARTITIONS.name or "")
+        partitions = registered(context.instance)
         requests, notes = requests_for(context.instance, project.open(), partitions, MOST_REQUESTS)
         for note in notes:
             context.log.warning(note)

@@ -9,13 +9,14 @@ import dagster as dg
 from ctr_assets.freshness import (
     Wanted,
     differences,
+    foreign_keys,
     in_words,
     observed_samples,
     recorded,
     registered,
     unfinished_partitions,
 )
-from ctr_assets.partitions import PARTITIONS, Partition
+from ctr_assets.partitions import Partition, is_key, parse_key
 from ctr_assets.project import Project
 
 State = Literal["fresh", "behind", "running", "failed", "new"]
@@ -47,7 +48,8 @@ def statuses(
     -------
     A state for each, in order of the key, and what could not be read.
     """
-    known = {*registered(instance, PARTITIONS.name or ""), *project.partitions()}
+    there = project.sample_keys()
+    known = {*registered(instance), *(parse_key(key) for key in there if is_key(key))}
     chosen = sorted(one for one in known if tissue is None or one.tissue == tissue)
     keys = [one.key for one in chosen]
     labels, samples = recorded(instance, keys), observed_samples(instance, keys)
@@ -60,7 +62,8 @@ def statuses(
         record = labels[one.key] if one.key in labels else None
         moved = differences(wanted.basis(one, samples[one.key]), record)
         found.append(_state(one, moved, busy, failed))
-    return found, list(wanted.faults.values())
+    nameless = [f"a sample named {key!r} is not looked at" for key in there if not is_key(key)]
+    return found, [*wanted.faults.values(), *foreign_keys(instance), *nameless]
 
 
 def _state(one: Partition, moved: Sequence[str], busy: set[str], failed: dict[str, str]) -> Status:

@@ -27,9 +27,12 @@ from ctr_engine.refinement.lineage import Lineage, final_annotations
 from ctr_engine.refinement.sample import attach_lineage
 from ctr_engine.reporting import figures
 from ctr_engine.tables import FinalAnnotations
+from ctr_engine.tables.cohort import label_counts
 
 FINAL, REFINED = "final_annotations", "refined"
 IS_CONVERGED, CARRIED_OUT = "converged", "manual_plan_carried_out"
+LABEL_COUNTS = "cells_by_label"
+"""Metadata of the final labels: the cells of each, from which the cohort is summed up."""
 
 
 def final_assets(n_iterations: int) -> list[dg.AssetsDefinition]:
@@ -68,6 +71,7 @@ def _final_annotations(last: str) -> dg.AssetsDefinition:
         decided = table["decided_by"].value_counts()
         metadata = {
             "unassigned_cells": int((table["cell_type"] == keys.UNASSIGNED).sum()),
+            LABEL_COUNTS: dg.MetadataValue.json(label_counts(table)),
             "cells_by_who_decided": dg.MetadataValue.json(
                 {str(name): int(n) for name, n in decided.items()}
             ),

@@ -92,7 +92,7 @@ def coarse_clusters(
     annotations: pd.DataFrame,
     project: ProjectResource,
 ) -> dg.MaterializeResult:
-    """Give the sample back with clusters and labels, for scanpy."""
+    """The sample with its clusters and labels, for scanpy."""
     with step() as measured:
         folder, partition = project.open(), parse_key(context.partition_key)
         tables = (leiden_clusters, de_lookup, annotations)

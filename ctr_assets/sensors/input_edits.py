@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from ctr_assets.freshness import registered
-from ctr_assets.partitions import PARTITIONS, Partition
+from ctr_assets.freshness import foreign_keys, registered
+from ctr_assets.partitions import Partition
 from ctr_assets.project import Project
 from ctr_assets.resources import NO_PLAN, ProjectResource, keep_manual_plan, keep_marker_map
 from ctr_assets.sensors import seconds
@@ -64,7 +64,7 @@ def _input_edits(context: dg.SensorEvaluationContext, project: ProjectResource) 
     state = json.loads(context.cursor) if context.cursor else {"maps": {}, "plans": {}}
     look = _Look(folder, state)
     tissues = defaultdict(list)
-    for partition in registered(context.instance, PARTITIONS.name or ""):
+    for partition in registered(context.instance):
         if folder.pipeline_for(partition).automation:
             tissues[partition.tissue].append(partition)
     for tissue, partitions in tissues.items():
@@ -74,6 +74,7 @@ def _input_edits(context: dg.SensorEvaluationContext, project: ProjectResource) 
     for partition in (one for partitions in tissues.values() for one in partitions):
         if partition.key in files or partition.key in state["plans"]:
             look.plan_of(partition, is_there=partition.key in files)
+    look.faults += foreign_keys(context.instance)
     for fault in look.faults:
         context.log.warning(fault)
     reason = "; ".join(look.faults) or "no edit"

@@ -12,6 +12,7 @@ import dagster as dg
 from ctr_assets.freshness import (
     Wanted,
     differences,
+    foreign_keys,
     in_words,
     observed_samples,
     recorded,
@@ -19,7 +20,7 @@ from ctr_assets.freshness import (
     unfinished_partitions,
 )
 from ctr_assets.jobs import annotate_partition, reannotate_from_scores, refine_partition
-from ctr_assets.partitions import PARTITIONS, Partition
+from ctr_assets.partitions import Partition
 from ctr_assets.project import Project, Retries
 from ctr_assets.resources import ProjectResource
 from ctr_assets.sensors import seconds
@@ -40,11 +41,12 @@ def job_for(names: Sequence[str]) -> str:
 
 def _reconcile(context: dg.SensorEvaluationContext, project: ProjectResource) -> dg.SensorResult:
     folder = project.open()
-    known = registered(context.instance, PARTITIONS.name or "")
+    known = registered(context.instance)
     start = int(context.cursor or 0)
     chunk = known[start : start + CHUNK] or known[:CHUNK]
     start = start if start < len(known) else 0
     requests, notes = requests_for(context.instance, folder, chunk)
+    notes += foreign_keys(context.instance)
     for note in notes:
         context.log.warning(note)
     following = start + CHUNK if start + CHUNK < len(known) else 0

@@ -6,7 +6,7 @@ from ctr_assets.commands import show_status
 from ctr_assets.runs import project_instance, register, run_job
 from ctr_assets.status import statuses
 from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory
-from tests.assets.test_sensors import EDITED, failed_run, look, new_samples
+from tests.assets.test_sensors import EDITED, failed_run, input_edits, look, new_samples, reconcile
 
 
 def states(laboratory: Laboratory, tissue: str | None = None) -> dict[str, tuple[str, str]]:
@@ -54,3 +54,19 @@ def test_the_command_lists_what_is_not_fresh(laboratory, capsys):
     show_status(project.root, "liver", everything=True, as_json=True)
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["fresh", "new"]
+
+
+def test_keys_that_can_be_no_partition_are_told_and_stop_nothing(laboratory):
+    """The UI lets anybody add any key."""
+    laboratory.instance.add_dynamic_partitions("tissue__sample", ["No Key!", "liver__S99"])
+    misnamed = laboratory.project.root / "samples" / "Liver" / "S 1.h5ad"
+    misnamed.parent.mkdir()
+    misnamed.touch()
+    assert laboratory.run(LIVER_1).success
+    found, faults = statuses(laboratory.instance, laboratory.project)
+    assert {one.partition for one in found} == {LIVER_1, LIVER_2, LUNG_1, "liver__S99"}
+    told = "Dagster lists the partition 'No Key!', which can be none; delete it in the UI"
+    assert faults == [told, "a sample named 'Liver__S 1' is not looked at"]
+    for sensor in (input_edits, reconcile):
+        tick = look(laboratory, sensor)
+        assert tick.skip_reason is None or told in str(tick.skip_reason.skip_message)

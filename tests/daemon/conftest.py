@@ -89,7 +89,11 @@ class Running:
         for process in self.processes:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, how)
-            process.wait(30)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
         self.processes.clear()
 
     def until(self, holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
