@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
+from socket import gethostname
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from ctr_assets.assets.inputs import VERSIONS, observe
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import PARTITIONS, Partition
 from ctr_assets.project import Project
+from ctr_assets.workers import HOST_TAG
 from ctr_engine.errors import CtrError
 from ctr_engine.io.atomic import write_text
 
@@ -75,7 +77,7 @@ def run_job(
     result = job.execute_in_process(
         instance=instance,
         partition_key=partition.key,
-        tags=partition.tags | {REPOSITORY_TAG: REPOSITORY},
+        tags=partition.tags | {REPOSITORY_TAG: REPOSITORY, HOST_TAG: gethostname()},
         run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         raise_on_error=False,
     )

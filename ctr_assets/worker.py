@@ -55,7 +55,14 @@ def worker_command(queue: str, concurrency: int) -> list[str]:
         raise ParameterError(msg)
     return [
         *(sys.executable, "-m", "celery", "-A", "ctr_assets.celery_app", "worker"),
-        *("--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", str(concurrency)),
+        *(
+            "--queues",
+            queue,
+            "--hostname",
+            f"{queue}-{os.getpid()}@%h",
+            "--concurrency",
+            str(concurrency),
+        ),
         *("--max-tasks-per-child", str(_TASKS_PER_PROCESS), "--loglevel", "INFO"),
         *("--include", ",".join(PRELOADED), "--without-gossip", "--without-mingle"),
     ]

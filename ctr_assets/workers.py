@@ -6,6 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
+HOST_TAG = "ctr/host"
+"""Machine of a run from Python; one that a daemon launched says so itself."""
 _PID = re.compile(r"\(pid: (\d+)\)")
 _FIELD_OF_START = 19
 """Place of the start time in /proc/PID/stat, counted after the name of the command."""

@@ -28,7 +28,7 @@ from ctr_assets.freshness import (
 from ctr_assets.machines import CPU_TAGS
 from ctr_assets.metadata import column_lineage, picture, step
 from ctr_assets.outputs import PACKAGES, Output, table_output
-from ctr_assets.partitions import PARTITIONS, Partition
+from ctr_assets.partitions import Partition
 from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource
 from ctr_assets.versions import DATA_VERSION_TAG, data_version, digest
@@ -73,7 +73,7 @@ def gather(instance: dg.DagsterInstance, project: Project) -> Cohort:
 
     The records hold picture and parameters too: they are read a chunk at a time.
     """
-    known = registered(instance, PARTITIONS.name or "")
+    known = registered(instance)
     cohort, wanted = Cohort(), Wanted(project)
     for start in range(0, len(known), _CHUNK):
         _add(cohort, instance, wanted, known[start : start + _CHUNK])

@@ -1,6 +1,7 @@
 """Executors, and the machines that steps ask for, as the environment says."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -127,7 +128,7 @@ def test_results_come_back_through_the_broker_unless_another_place_is_named(monk
 def test_a_worker_listens_to_its_queue_alone():
     command = worker_command("gpu", 1)
     assert command[command.index("--queues") + 1] == "gpu"
-    assert command[command.index("--hostname") + 1] == "gpu@%h"
+    assert command[command.index("--hostname") + 1] == f"gpu-{os.getpid()}@%h"
     assert command[command.index("--concurrency") + 1] == "1"
 
 

@@ -1,9 +1,11 @@
 """What looks after a project, on a real instance: arrivals, edits, what was lost."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from socket import gethostname
 
 import dagster as dg
 import pytest
@@ -228,36 +230,75 @@ def test_a_failed_run_is_requested_again_after_a_while_and_not_for_ever(laborato
     assert LIVER_1 not in requested(waiting)
 
 
-def test_a_run_whose_process_was_killed_is_failed_and_others_are_not(laboratory):
-    instance = laboratory.instance
+def grpc_info(host: str) -> dict[str, str]:
+    """Tag of a run that a daemon launched through a code server."""
+    return {".dagster/grpc_info": json.dumps({"host": host, "socket": "s"})}
+
+
+HERE, ELSEWHERE = {"ctr/host": gethostname()}, {"ctr/host": "another"}
+
+
+@pytest.fixture
+def gone() -> int:
+    """Number of a process that was."""
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    return process.pid
+
+
+def started_run(laboratory: Laboratory, instance: dg.DagsterInstance, pid: int, tags) -> str:
+    """A run that a process said to have begun."""
     job = build_defs(str(laboratory.project.root)).resolve_job_def("annotate_partition")
-    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone.wait()
-    runs = {}
-    for name, pid in (("alive", alive.pid), ("gone", gone.pid)):
-        run = instance.create_run_for_job(job, tags={"dagster/partition": LIVER_1})
-        instance.report_engine_event(f"Started process for run (pid: {pid}).", run)
-        instance.handle_new_event(
-            dg.EventLogEntry(
-                error_info=None,
-                level=20,
-                user_message="",
-                run_id=run.run_id,
-                timestamp=time.time(),
-                dagster_event=dg.DagsterEvent(
-                    dg.DagsterEventType.RUN_START.value, run.job_name, message="started"
-                ),
-            )
+    run = instance.create_run_for_job(job, tags={"dagster/partition": LIVER_1} | tags)
+    instance.report_engine_event(f"Started process for run (pid: {pid}).", run)
+    instance.handle_new_event(
+        dg.EventLogEntry(
+            error_info=None,
+            level=20,
+            user_message="",
+            run_id=run.run_id,
+            timestamp=time.time(),
+            dagster_event=dg.DagsterEvent(
+                dg.DagsterEventType.RUN_START.value, run.job_name, message="started"
+            ),
         )
-        runs[name] = run.run_id
-    try:
-        assert fail_lost_runs(instance) == [runs["gone"]]
-    finally:
-        alive.kill()
-        alive.wait()
-    assert instance.get_run_by_id(runs["gone"]).status is dg.DagsterRunStatus.FAILURE
-    assert instance.get_run_by_id(runs["alive"]).status is dg.DagsterRunStatus.STARTED
+    )
+    return run.run_id
+
+
+@pytest.mark.parametrize("tags", [HERE, grpc_info("localhost"), grpc_info("127.0.0.1")])
+def test_a_run_whose_process_was_killed_is_failed_and_others_are_not(
+    laboratory, tmp_path, gone, tags
+):
+    alive = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        lost, well = (started_run(laboratory, instance, pid, tags) for pid in (gone, alive.pid))
+        try:
+            assert fail_lost_runs(instance) == [lost]
+        finally:
+            alive.kill()
+            alive.wait()
+        assert instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
+        assert instance.get_run_by_id(well).status is dg.DagsterRunStatus.STARTED
+
+
+@pytest.mark.parametrize("tags", [ELSEWHERE, grpc_info("10.0.0.7"), {}])
+def test_a_run_that_works_elsewhere_is_left_to_others(laboratory, tmp_path, gone, tags):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        started_run(laboratory, instance, gone, tags)
+        assert fail_lost_runs(instance) == []
+
+
+def test_runs_of_another_launcher_are_left_to_it(laboratory, gone):
+    """A pod has its processes for itself."""
+    assert not isinstance(laboratory.instance.run_launcher, dg.DefaultRunLauncher)
+    started_run(laboratory, laboratory.instance, gone, HERE)
+    assert fail_lost_runs(laboratory.instance) == []
+
+
+def test_a_run_from_python_says_where_it_works(laboratory):
+    run = laboratory.instance.get_run_by_id(laboratory.run(LIVER_1).run_id)
+    assert run.tags["ctr/host"] == gethostname()
 
 
 def test_a_number_that_was_given_to_a_younger_process_is_not_that_of_the_run():

@@ -82,7 +82,7 @@ def test_every_gpu_step_is_done_by_the_gpu_worker_and_nothing_else_is(annotated)
     assert {one.name for one in found if one.queue == "gpu"} == GPU_STEPS
     assert {one.queue for one in found} == {"cpu", "gpu"}
     for one in found:
-        assert one.worker.startswith(f"{one.queue}@"), one
+        assert one.worker.startswith(f"{one.queue}-"), one
 
 
 def test_gpu_steps_never_run_two_at_a_time(annotated):
