@@ -6,6 +6,8 @@ from dagster import AutomationCondition
 from ctr_assets.sensors import seconds
 
 NAME = "rebuild_on_change"
+_SAMPLE = dg.AssetSelection.assets("sample")
+_LABELS, _LAST = dg.AssetKey("final_annotations"), dg.AssetKey("refined")
 
 
 def rebuild_on_change() -> AutomationCondition:
@@ -16,8 +18,8 @@ def rebuild_on_change() -> AutomationCondition:
     """
     moved = AutomationCondition.data_version_changed()
     by_this_run = AutomationCondition.executed_with_root_target()
-    requested = AutomationCondition.will_be_requested()
-    inputs = AutomationCondition.any_deps_match((moved & ~by_this_run) | requested)
+    # who sees a new or replaced sample also requests its run, which takes a while to be there
+    inputs = AutomationCondition.any_deps_match(moved & ~by_this_run).ignore(_SAMPLE)
     reasons = (
         inputs.with_label("an input changed")
         | AutomationCondition.code_version_changed()
@@ -27,8 +29,22 @@ def rebuild_on_change() -> AutomationCondition:
         ~AutomationCondition.any_deps_missing()
         & ~AutomationCondition.any_deps_in_progress()
         & ~AutomationCondition.in_progress()
+        & ~_is_worked_on().with_label("a run of the partition is not finished")
     )
-    return (reasons.since_last_handled() & ready).with_label(NAME)
+    wanted = reasons.since_last_handled() & ready
+    # A tick reads what was made at its start, and what is in progress later: what is made in
+    # between seems to be neither. On the next tick it is known.
+    still_wanted = wanted & ~wanted.newly_true()
+    with_dependency = AutomationCondition.any_deps_match(AutomationCondition.will_be_requested())
+    return (still_wanted | (with_dependency & ready)).with_label(NAME)
+
+
+def _is_worked_on() -> AutomationCondition:
+    """Whether a partition waits for its first labels, or a run will still make its last assets."""
+    missing, in_progress = AutomationCondition.missing(), AutomationCondition.in_progress()
+    return AutomationCondition.asset_matches(_LABELS, missing | in_progress) | (
+        AutomationCondition.asset_matches(_LAST, in_progress)
+    )
 
 
 def automation_sensor(selection: dg.AssetSelection) -> dg.AutomationConditionSensorDefinition:

@@ -223,7 +223,11 @@ def start_backfill(folder: Path, tissue: str | None, keys: list[str], begin: str
 def _require_asset(project: Project, name: str) -> None:
     """Refuse a name that no asset of the graph has."""
     graph = build_defs(str(project.root)).resolve_asset_graph()
-    known = sorted(key.to_user_string() for key in graph.materializable_asset_keys)
+    known = sorted(
+        key.to_user_string()
+        for key in graph.materializable_asset_keys
+        if graph.get(key).is_partitioned
+    )
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."

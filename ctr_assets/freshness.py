@@ -22,6 +22,8 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 )
+_CHUNK = 500
+"""Partitions that are asked about at once; databases limit the values of a query."""
 _WORDS = {
     "sample": "the sample was replaced",
     "marker_map": "the marker map was edited",
@@ -78,28 +80,33 @@ class Wanted:
 
 
 def recorded(instance: dg.DagsterInstance, partitions: Sequence[str]) -> dict[str, Recorded]:
-    """Read what the newest labels of many partitions were made from."""
-    events = newest_events(instance, FINAL, partitions, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    """Read what the newest labels of many partitions were made from.
+
+    The records hold pictures too: they are read a chunk at a time.
+    """
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     found = {}
-    for key, record in events.items():
-        event = record.asset_materialization
-        if event is not None:
-            value: Any = event.metadata[BASIS].value if BASIS in event.metadata else {}
-            found[key] = Recorded(record.storage_id, dict(value))
+    for start in range(0, len(partitions), _CHUNK):
+        events = newest_events(instance, FINAL, partitions[start : start + _CHUNK], kind)
+        for key, record in events.items():
+            event = record.asset_materialization
+            if event is not None:
+                value: Any = event.metadata[BASIS].value if BASIS in event.metadata else {}
+                found[key] = Recorded(record.storage_id, dict(value))
     return found
 
 
 def observed_samples(instance: dg.DagsterInstance, partitions: Sequence[str]) -> dict[str, str]:
     """Version of the sample that was last observed, by partition."""
-    events = newest_events(
-        instance, dg.AssetKey("sample"), partitions, dg.DagsterEventType.ASSET_OBSERVATION
-    )
-    tags = {key: record.asset_observation for key, record in events.items()}
-    return {
-        key: event.tags[DATA_VERSION_TAG]
-        for key, event in tags.items()
-        if event is not None and event.tags and DATA_VERSION_TAG in event.tags
-    }
+    sample, kind = dg.AssetKey("sample"), dg.DagsterEventType.ASSET_OBSERVATION
+    found = {}
+    for start in range(0, len(partitions), _CHUNK):
+        events = newest_events(instance, sample, partitions[start : start + _CHUNK], kind)
+        for key, record in events.items():
+            event = record.asset_observation
+            if event is not None and event.tags and DATA_VERSION_TAG in event.tags:
+                found[key] = event.tags[DATA_VERSION_TAG]
+    return found
 
 
 def newest_events(

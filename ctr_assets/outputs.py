@@ -109,6 +109,8 @@ def materialized(
 
 def _tag_run(context: dg.AssetExecutionContext) -> None:
     """Give a run that a condition started the tags that all others are started with."""
+    if not context.has_partition_key:
+        return
     tags = parse_key(context.partition_key).tags
     if any(name not in context.run.tags for name in tags):
         context.instance.add_run_tags(context.run.run_id, tags)

@@ -24,6 +24,7 @@ from ctr_engine.tables import (
     STAGE_H_TABLES,
     TUNING_TABLES,
     Clusters,
+    CohortSummary,
     Preflight,
     arrow_schema,
 )
@@ -179,7 +180,8 @@ def tables_page() -> str:
         "",
     ]
     models = {"leiden_clusters (clusters.csv)": Clusters, **STAGE_H_TABLES, "preflight": Preflight}
-    models |= REFINEMENT_TABLES | TUNING_TABLES | COMPARISON_TABLES
+    models |= REFINEMENT_TABLES | {"cohort_summary": CohortSummary}
+    models |= TUNING_TABLES | COMPARISON_TABLES
     for name, model in models.items():
         lines += [
             f"## {name}",

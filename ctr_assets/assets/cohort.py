@@ -14,7 +14,7 @@ from dagster import AutomationCondition
 
 from ctr_assets.assets import RETRY, asset_settings
 from ctr_assets.assets.final import FINAL, LABEL_COUNTS
-from ctr_assets.checks import SCHEMA, require_passed
+from ctr_assets.checks import SCHEMA
 from ctr_assets.freshness import (
     BASIS,
     Recorded,
@@ -26,13 +26,12 @@ from ctr_assets.freshness import (
     registered,
 )
 from ctr_assets.machines import CPU_TAGS
-from ctr_assets.metadata import column_lineage, picture, step
-from ctr_assets.outputs import PACKAGES, Output, table_output
+from ctr_assets.metadata import column_lineage, step
+from ctr_assets.outputs import Basis, materialized, table_output, with_metadata
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource
-from ctr_assets.versions import DATA_VERSION_TAG, data_version, digest
-from ctr_engine.packages import versions
+from ctr_assets.versions import DATA_VERSION_TAG, digest
 from ctr_engine.reporting.cohort_figure import label_shares
 from ctr_engine.tables import CohortSummary
 from ctr_engine.tables.cohort import LabelCount, tissue_totals
@@ -150,29 +149,9 @@ def cohort_summary(
     for fault in cohort.faults:
         context.log.warning(fault)
     output = table_output(COHORT_SUMMARY, CohortSummary, table, label_shares, measured)
-    return _handed_over(context, output, cohort)
-
-
-def _handed_over(
-    context: dg.AssetExecutionContext, output: Output, cohort: Cohort
-) -> dg.MaterializeResult:
-    require_passed(output.checks)
-    inputs = {FINAL: digest(cohort.versions)}
-    return dg.MaterializeResult(
-        value=output.value,
-        data_version=data_version(context, context.asset_key, {}, inputs),
-        metadata={
-            **picture(lambda: label_shares(output.value)),
-            **output.metadata,
-            **_lists(context.instance, cohort, output.value),
-            **column_lineage({name: (FINAL, name) for name in ("cell_type", "cell_type_path")}),
-            **output.measured.metadata(),
-            "parameters": dg.MetadataValue.json({}),
-            "input_data_versions": dg.MetadataValue.json(inputs),
-            PACKAGES: dg.MetadataValue.json(versions()),
-        },
-        check_results=list(output.checks),
-    )
+    lineage = column_lineage({name: (FINAL, name) for name in ("cell_type", "cell_type_path")})
+    output = with_metadata(output, lineage | _lists(context.instance, cohort, table))
+    return materialized(context, output, Basis({}, known={FINAL: digest(cohort.versions)}))
 
 
 def _lists(instance: dg.DagsterInstance, cohort: Cohort, table: pd.DataFrame) -> dict[str, Any]:

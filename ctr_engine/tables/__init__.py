@@ -12,6 +12,7 @@ from ctr_engine.tables.base import (
     names,
     natural_key,
 )
+from ctr_engine.tables.cohort import CohortSummary
 from ctr_engine.tables.comparison import (
     COMPARISON_TABLES,
     CellChanges,
@@ -56,7 +57,7 @@ from ctr_engine.tables.tuning import (
 __all__ = [
     "COMPARISON_TABLES", "GATES", "REFINEMENT_TABLES", "STAGE_H_TABLES", "STOP_REASONS",
     "TUNING_TABLES", "Annotations", "CellChanges", "CellHistory", "ClusterAnnotations",
-    "ClusterChanges", "ClusterStatistics", "Clusters", "DELookup", "DecisionSteps",
+    "ClusterChanges", "ClusterStatistics", "Clusters", "CohortSummary", "DELookup", "DecisionSteps",
     "DiagnosticReport", "FinalAnnotations", "GatingDetails", "LabelFlow", "LabelOverlap",
     "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
     "RefinedClusters", "RefinementLog", "RejectedSamples", "ReviewSheet", "RunDifferences",

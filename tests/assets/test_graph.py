@@ -38,6 +38,7 @@ PARENTS = {
         "stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations",
         "refinement_iteration_3", "final_annotations",
     },
+    "cohort_summary": {"final_annotations"},
     "coarse_clusters": {"stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations"},
     "report": {
         "stage_h_input", "pca", "knn_graph", "reference_values", "cluster_statistics", "de_lookup",
@@ -48,13 +49,14 @@ PARENTS = {
 TABLES = {
     "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",
     "marker_evidence", "decision_steps", "gating_details", "cluster_annotations", "annotations",
-    "near_miss_report", "final_annotations",
+    "near_miss_report", "final_annotations", "cohort_summary",
 }  # fmt: skip
 ITERATIONS = {f"refinement_iteration_{number}" for number in (1, 2, 3)}
 GPU_CAPABLE = {
     "pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics", *ITERATIONS,
 }  # fmt: skip
 ADVICE = {"converged", "manual_plan_carried_out"}
+COHORT = dg.AssetKey("cohort_summary")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +83,10 @@ def test_clusters_and_statistics_do_not_depend_on_the_marker_map(graph):
         assert "marker_map" not in names(graph.get_ancestor_asset_keys(dg.AssetKey(asset)))
 
 
-def test_everything_is_partitioned_by_sample_and_tissue(graph):
-    for key in graph.get_all_asset_keys():
+def test_everything_but_the_cohort_is_partitioned_by_sample_and_tissue(graph):
+    for key in graph.get_all_asset_keys() - {COHORT}:
         assert graph.get(key).partitions_def.name == "tissue__sample"
+    assert graph.get(COHORT).partitions_def is None
 
 
 def test_every_asset_says_what_it_is(graph):
@@ -93,7 +96,7 @@ def test_every_asset_says_what_it_is(graph):
         assert node.owners == ["team:annotation"]
         assert node.kinds
         assert node.code_version
-        assert node.group_name == "annotation"
+        assert node.group_name == ("cohort" if key == COHORT else "annotation")
 
 
 def test_every_table_has_a_blocking_schema_check(graph):

@@ -117,7 +117,9 @@ def test_the_refined_sample_says_the_same_and_can_be_refined_on(refined, tmp_pat
     adata = read_sample(refined.stored("refined", LIVER_1))
     labels = final(refined).set_index("cell_id").loc[adata.obs_names]
     assert adata.obs["cell_type_lvl1"].astype(str).tolist() == labels["cell_type"].tolist()
-    stored = resolved(refined.stored("refinement_iteration_3", LIVER_1)).read()
+    stored = resolved(
+        refined.project.files, refined.stored("refinement_iteration_3", LIVER_1)
+    ).read()
     assert lineage_in(adata, "x").content_sha256 == stored.content_sha256
     result = ctr("refine", refined.stored("refined", LIVER_1), "--out", tmp_path / "out")
     assert result.exit_code == 0, words(result)
@@ -132,7 +134,7 @@ def test_an_iteration_after_convergence_passes_its_input_on(refined):
     versions = refined.versions(LIVER_1)
     assert versions["refinement_iteration_3"] == versions["refinement_iteration_2"]
     assert versions["refinement_iteration_2"] != versions["refinement_iteration_1"]
-    pointer = resolved(refined.stored("refinement_iteration_3", LIVER_1))
+    pointer = resolved(refined.project.files, refined.stored("refinement_iteration_3", LIVER_1))
     assert pointer.path == refined.stored("refinement_iteration_2", LIVER_1)
     assert len(pd.read_parquet(refined.stored("refinement_iteration_3", LIVER_1))) == 0
 
@@ -333,7 +335,7 @@ def test_a_pointer_whose_target_was_made_again_is_not_followed(coarse):
     target = coarse.stored("refinement_iteration_2", LIVER_1)
     target.write_bytes(coarse.stored("refinement_iteration_1", LIVER_1).read_bytes())
     with pytest.raises(PassedOnError, match="made again; materialize refinement_iteration_3"):
-        resolved(pointer)
+        resolved(coarse.project.files, pointer)
 
 
 def test_other_parameters_than_those_of_the_labels_are_refused(coarse):

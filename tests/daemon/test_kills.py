@@ -7,8 +7,6 @@ import dagster as dg
 import pytest
 
 from ctr_assets.workers import pid_of
-from ctr_engine.markers.parse import parse_marker_map
-from tests.bad_inputs import GOOD_MAP
 from tests.daemon.conftest import Running
 
 pytestmark = pytest.mark.slow
@@ -58,18 +56,4 @@ def test_what_was_killed_with_the_daemon_and_the_code_server_is_caught_up(runnin
     failed = dg.DagsterRunStatus.FAILURE
     running.until(lambda: status(running, run_id) is failed, "the lost run is failed")
     running.until(lambda: bool(running.basis("liver__K2")), "another run made the labels")
-    running.quiet()
-
-
-def test_an_edit_in_the_middle_of_a_run_is_not_lost(running):
-    """The map is read when the scores are made: edit before, so that the run may have the old."""
-    running.put_sample("lung__K3", seed=2, n_cells=4_000)
-    working(running, "lung__K3")
-    edited = GOOD_MAP.replace('"CD20"', '"CD20", "CD3"')
-    running.edit_map("lung", edited)
-    running.until(lambda: bool(running.basis("lung__K3")), "the labels are made")
-    wanted = parse_marker_map(edited, "lung.json").content_hash
-    running.until(
-        lambda: running.basis("lung__K3")["marker_map"] == wanted, "they are those of the edit"
-    )
     running.quiet()
