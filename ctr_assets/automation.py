@@ -6,6 +6,7 @@ from dagster import AutomationCondition
 from ctr_assets.sensors import seconds
 
 NAME = "rebuild_on_change"
+SENSOR = "annotation_automation"
 _SAMPLE = dg.AssetSelection.assets("sample")
 _LABELS, _LAST = dg.AssetKey("final_annotations"), dg.AssetKey("refined")
 
@@ -50,7 +51,7 @@ def _is_worked_on() -> AutomationCondition:
 def automation_sensor(selection: dg.AssetSelection) -> dg.AutomationConditionSensorDefinition:
     """Make the sensor that asks the conditions."""
     return dg.AutomationConditionSensorDefinition(
-        "annotation_automation",
+        SENSOR,
         target=selection,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=seconds(15),
@@ -59,3 +60,18 @@ def automation_sensor(selection: dg.AssetSelection) -> dg.AutomationConditionSen
         run_tags={"ctr/trigger": "automation"},
         description="Makes what an edit touches, step by step, and nothing else.",
     )
+
+
+def being_requested(instance: dg.DagsterInstance) -> set[str]:
+    """Partitions whose runs the conditions ask for at this moment.
+
+    The daemon creates them one after the other, a second or so each: two hundred take minutes.
+    """
+    states = (one for one in instance.all_instigator_state() if one.instigator_name == SENSOR)
+    found: set[str] = set()
+    for state in states:
+        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
+            if tick.status.value == "STARTED":
+                requests = tick.run_requests or ()
+                found |= {one.partition_key for one in requests if one.partition_key}
+    return found

@@ -6,6 +6,7 @@ from typing import Literal
 
 import dagster as dg
 
+from ctr_assets.automation import being_requested
 from ctr_assets.freshness import (
     Wanted,
     differences,
@@ -53,7 +54,8 @@ def statuses(
     chosen = sorted(one for one in known if tissue is None or one.tissue == tissue)
     keys = [one.key for one in chosen]
     labels, samples = recorded(instance, keys), observed_samples(instance, keys)
-    busy, failed, wanted = unfinished_partitions(instance), _failures(instance), Wanted(project)
+    busy = unfinished_partitions(instance) | being_requested(instance)
+    failed, wanted = _failures(instance), Wanted(project)
     found = []
     for one in chosen:
         if one.key not in samples:

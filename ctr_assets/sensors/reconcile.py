@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from ctr_assets.automation import being_requested
 from ctr_assets.freshness import (
     Wanted,
     differences,
@@ -79,7 +80,8 @@ def requests_for(
     watched = [one for one in partitions if project.pipeline_for(one).automation]
     keys = [one.key for one in watched]
     labels, samples = recorded(instance, keys), observed_samples(instance, keys)
-    busy, wanted = unfinished_partitions(instance), Wanted(project)
+    busy = unfinished_partitions(instance) | being_requested(instance)
+    wanted = Wanted(project)
     requests: list[dg.RunRequest] = []
     notes: list[str] = []
     for one in watched:

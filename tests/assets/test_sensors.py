@@ -9,6 +9,7 @@ from socket import gethostname
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import TickStatus
 
 from ctr_assets import rejected
 from ctr_assets.arrivals import scan
@@ -18,9 +19,11 @@ from ctr_assets.project import load_project
 from ctr_assets.sensors.input_edits import input_edits
 from ctr_assets.sensors.lost_runs import fail_lost_runs
 from ctr_assets.sensors.new_samples import new_samples
-from ctr_assets.sensors.reconcile import reconcile
+from ctr_assets.sensors.reconcile import reconcile, requests_for
+from ctr_assets.status import statuses
 from ctr_assets.workers import is_alive
-from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory
+from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory, make_laboratory
+from tests.assets.test_automation import tick_of_the_sensor
 from tests.bad_inputs import GOOD_MAP, good_sample
 
 EDITED = GOOD_MAP.replace('"CD20"', '"CD20", "CD3"')
@@ -310,3 +313,21 @@ def test_a_number_that_was_given_to_a_younger_process_is_not_that_of_the_run():
         process.kill()
         process.wait()
     assert not is_alive(process.pid, time.time())
+
+
+def test_what_the_condition_is_asking_for_is_not_requested_by_reconcile(tmp_path):
+    """The daemon takes minutes to create the runs of a large tissue."""
+    folder, home = tmp_path / "project", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        laboratory = make_laboratory(folder, instance)
+        assert laboratory.run(LIVER_1).success
+        laboratory.map_file("liver").write_text(EDITED)
+        behind = [parse_key(LIVER_1)]
+        (request,), _ = requests_for(instance, laboratory.project, behind)
+        assert request.partition_key == LIVER_1
+        tick_of_the_sensor(instance, TickStatus.STARTED, [LIVER_1])
+        assert requests_for(instance, laboratory.project, behind) == ([], [])
+        found, _ = statuses(instance, laboratory.project, "liver")
+        assert found[0].state == "running"
