@@ -102,7 +102,7 @@ class Running:
         while time.monotonic() < end:
             if holds():
                 return
-            time.sleep(0.3)
+            time.sleep(1.0)
         log = (self.project.root / "dagster.log").read_text(errors="replace")[-4000:]
         pytest.fail(f"after {seconds:.0f} s it does not hold that {what}\n{log}")
 
