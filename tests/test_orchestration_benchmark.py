@@ -7,7 +7,7 @@ from collections import Counter
 import dagster as dg
 import pytest
 
-from benchmarks.orchestration import backfill, edit
+from benchmarks.orchestration import edit
 from benchmarks.orchestration.__main__ import main
 from benchmarks.orchestration.figures import Figure
 from benchmarks.orchestration.laboratory import Size, annotated_project, edited_map
@@ -78,9 +78,3 @@ def test_an_edit_is_measured_until_it_is_in_force(tmp_path):
         found["edit until the last label is in force"], abs=0.01
     )
     assert usage.peaks["run"] > 50
-
-
-def test_the_throughput_of_a_backfill_is_measured(tmp_path):
-    found = finite(backfill.measure(tmp_path, Size(2, 2, 300), ["in_process"], [2], Usage()))
-    assert found["per partition"] > 0
-    assert found["a run imports"] > 0
