@@ -67,6 +67,8 @@ def being_requested(instance: dg.DagsterInstance) -> set[str]:
 
     The daemon creates them one after the other, a second or so each: two hundred take minutes.
     """
+    if instance.schedule_storage is None:  # one that lives in memory has no sensors
+        return set()
     states = (one for one in instance.all_instigator_state() if one.instigator_name == SENSOR)
     found: set[str] = set()
     for state in states:

@@ -246,3 +246,8 @@ def test_what_the_conditions_are_asking_for_is_nobody_elses(laboratory):
     assert being_requested(instance) == {"liver__A", "liver__B"}
     tick_of_the_sensor(instance, TickStatus.SUCCESS, ["liver__A", "liver__B"])
     assert being_requested(instance) == set(), "its runs are there now"
+
+
+def test_an_instance_without_sensors_asks_for_nothing():
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert being_requested(instance) == set()
