@@ -15,9 +15,10 @@ SCHEMA = "schema"
 EVERY_CELL_ONCE = "every_cell_once"
 
 
-def schema_spec(asset: str) -> dg.AssetCheckSpec:
+def schema_spec(asset: str, *, partitioned: bool = True) -> dg.AssetCheckSpec:
     """Declare the schema check of a table."""
-    return _blocking(SCHEMA, asset, "Columns, types, ranges and keys are as declared.")
+    text = "Columns, types, ranges and keys are as declared."
+    return _blocking(SCHEMA, asset, text, partitioned=partitioned)
 
 
 def cells_spec(asset: str) -> dg.AssetCheckSpec:
@@ -45,10 +46,11 @@ def advice(name: str, asset: str, faults: Sequence[str]) -> dg.AssetCheckResult:
     )
 
 
-def _blocking(name: str, asset: str, text: str) -> dg.AssetCheckSpec:
+def _blocking(name: str, asset: str, text: str, *, partitioned: bool = True) -> dg.AssetCheckSpec:
+    partitions = PARTITIONS if partitioned else None
     with accepted():  # a check with partitions is in preview
         return dg.AssetCheckSpec(
-            name, asset=asset, blocking=True, partitions_def=PARTITIONS, description=text
+            name, asset=asset, blocking=True, partitions_def=partitions, description=text
         )
 
 

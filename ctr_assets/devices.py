@@ -6,7 +6,8 @@ from ctr_assets.partitions import parse_key
 from ctr_assets.project import Project
 from ctr_engine.devices import Device, used_device
 
-DEVICE_TAG = "ctr/device"
+DEVICE_TAG = "ctr/used-device"
+"""Tag of a run. The tag ``ctr/device`` of a step is what it asks for."""
 
 
 def device_for(context: dg.AssetExecutionContext, project: Project) -> Device:

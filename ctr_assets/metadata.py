@@ -96,10 +96,13 @@ def picture(
     draw: Callable[[], "Figure"], name: str = "picture", largest: int = _LARGEST_PICTURE
 ) -> dict[str, Any]:
     """Draw a figure and embed it under a name, coarser where it would be large."""
-    figure = draw()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(draw())
     for resolution in _RESOLUTIONS:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=resolution)
+        canvas.figure.set_dpi(resolution)
+        canvas.print_png(buffer)  # `savefig` lays the figure out and draws it twice
         encoded = base64.b64encode(buffer.getvalue()).decode()
         if len(encoded) < largest:
             text = f"![{name}](data:image/png;base64,{encoded})"

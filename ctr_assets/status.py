@@ -64,7 +64,11 @@ def statuses(
         record = labels[one.key] if one.key in labels else None
         moved = differences(wanted.basis(one, samples[one.key]), record)
         found.append(_state(one, moved, busy, failed))
-    nameless = [f"a sample named {key!r} is not looked at" for key in there if not is_key(key)]
+    nameless = [
+        f"{key!r} is no partition key, so this sample is not looked at; rename its file or folder"
+        for key in there
+        if not is_key(key)
+    ]
     return found, [*wanted.faults.values(), *foreign_keys(instance), *nameless]
 
 

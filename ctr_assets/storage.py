@@ -15,9 +15,8 @@ from upath import UPath
 from ctr_engine.errors import OutputError, ParameterError
 from ctr_engine.io.atomic import whole_file
 
-STORES = {"s3": "s3", "gs": "gs", "az": "az", "memory": ""}
-"""Schemes of object stores, in which a file appears whole or not at all; with the extra of each."""
-_LOCAL = "file://"
+STORES = ("s3", "gs", "az", "memory")
+"""Schemes of object stores, in which a file appears whole or not at all; the extra is named so."""
 
 
 def checked_place(text: str) -> str:
@@ -122,7 +121,7 @@ def storage_at(root: Path, text: str) -> Storage:
     except ImportError as missing:
         msg = (
             f"storage {text} needs a driver that is not installed ({missing}); "
-            f"run: pip install 'ctr[{STORES[scheme]}]'"
+            f"run: pip install 'ctr[{scheme}]'"
         )
         raise ParameterError(msg) from missing
     return Storage(place, cache)

@@ -34,6 +34,8 @@ def ticks(instance: dg.DagsterInstance, sensor: str, since: float = 0.0) -> list
 PHASES = ("waits", "is launched", "imports", "first step", "steps", "ends")
 _LAUNCHED, _BLOCKED = "Started process for run", "Step blocked by limit for pool"
 _EVENTS = dg.DagsterEventType
+PARTITION = "dagster/partition"
+"""Tag of a run of one partition; the run of the cohort has none."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Course:
 
 
 def courses(instance: dg.DagsterInstance, since: float) -> list[Course]:
-    """Course of each run that was made since then and has come to its steps, oldest first."""
+    """Course of each run of a partition made since then that came to its steps, oldest first."""
     found = []
     for record in instance.get_run_records():
         run = record.dagster_run
-        if record.create_timestamp.timestamp() >= since and run.is_finished:
+        made = record.create_timestamp.timestamp()
+        if made >= since and run.is_finished and PARTITION in run.tags:
             course = _course(instance, run)
             found += [] if course is None else [course]
     return sorted(found, key=lambda one: one.queued)
@@ -98,7 +101,7 @@ def _course(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Course | None:
     if not (ended and steps and all(name in times for name in needed)):
         return None
     queued, dequeued, process, started, first = (min(times[name]) for name in needed)
-    partition = run.tags["dagster/partition"]
+    partition = run.tags[PARTITION]
     success = run.status is dg.DagsterRunStatus.SUCCESS
     middle = (queued, dequeued, process, started, first)
     blocked = sum(

@@ -13,7 +13,7 @@ import dagster as dg
 from benchmarks.orchestration.figures import Figure, figure, timed
 from benchmarks.orchestration.laboratory import Size, annotated_project, dispose, edited_map
 from benchmarks.orchestration.looks import Automation, reconcile_round, sensor_look, settle, settled
-from benchmarks.orchestration.records import Tick, ticks
+from benchmarks.orchestration.records import PARTITION, Tick, ticks
 from benchmarks.orchestration.running import Running, Usage, dagster, until, webserver
 from ctr_assets.freshness import unfinished_partitions
 from ctr_assets.project import Project
@@ -154,8 +154,10 @@ class _Ticks:
         wanted = dg.RunsFilter(created_after=datetime.fromtimestamp(since, UTC))
         found: dict[str, list[float]] = {}
         for record in self.instance.get_run_records(wanted, ascending=True):
-            key = record.dagster_run.tags["dagster/partition"]
-            found.setdefault(key, []).append(record.create_timestamp.timestamp())
+            tags = record.dagster_run.tags
+            if PARTITION in tags:
+                made = record.create_timestamp.timestamp()
+                found.setdefault(tags[PARTITION], []).append(made)
         return found
 
     def _edited_looks(self, cursors: dict[str, str]) -> Iterator[Figure]:

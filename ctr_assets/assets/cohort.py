@@ -14,7 +14,7 @@ from dagster import AutomationCondition
 
 from ctr_assets.assets import RETRY, asset_settings
 from ctr_assets.assets.final import FINAL, LABEL_COUNTS
-from ctr_assets.checks import SCHEMA
+from ctr_assets.checks import schema_spec
 from ctr_assets.freshness import (
     BASIS,
     Recorded,
@@ -127,14 +127,7 @@ def when_quiet() -> AutomationCondition:
     name=COHORT_SUMMARY,
     io_manager_key="tables",
     deps=[dg.AssetDep(FINAL, partition_mapping=dg.AllPartitionMapping())],
-    check_specs=[
-        dg.AssetCheckSpec(
-            SCHEMA,
-            asset=COHORT_SUMMARY,
-            blocking=True,
-            description="Columns, types, ranges and keys are as declared.",
-        )
-    ],
+    check_specs=[schema_spec(COHORT_SUMMARY, partitioned=False)],
     retry_policy=RETRY,
     op_tags=CPU_TAGS,
     **asset_settings() | {"group_name": COHORT, "automation_condition": when_quiet()},

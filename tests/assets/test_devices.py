@@ -38,7 +38,7 @@ def test_auto_is_told_once_and_recorded_on_every_step(laboratory):
     assert first["device_warning"].value == warnings_of(laboratory, run.run_id)[0]
     stored = laboratory.instance.get_run_by_id(run.run_id)
     assert stored is not None
-    assert stored.tags["ctr/device"] == "cpu"
+    assert stored.tags["ctr/used-device"] == "cpu"
 
 
 def test_cpu_is_not_told_and_makes_the_same(laboratory):

@@ -66,7 +66,8 @@ def test_keys_that_can_be_no_partition_are_told_and_stop_nothing(laboratory):
     found, faults = statuses(laboratory.instance, laboratory.project)
     assert {one.partition for one in found} == {LIVER_1, LIVER_2, LUNG_1, "liver__S99"}
     told = "Dagster lists the partition 'No Key!', which can be none; delete it in the UI"
-    assert faults == [told, "a sample named 'Liver__S 1' is not looked at"]
+    misnaming = "'Liver__S 1' is no partition key, so this sample is not looked at; rename its"
+    assert faults == [told, f"{misnaming} file or folder"]
     for sensor in (input_edits, reconcile):
         tick = look(laboratory, sensor)
         assert tick.skip_reason is None or told in str(tick.skip_reason.skip_message)
