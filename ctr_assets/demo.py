@@ -15,10 +15,10 @@ from ctr_assets.partitions import Partition
 from ctr_assets.project import CONFIG_FILE, Project, load_project
 from ctr_engine import keys
 from ctr_engine.errors import Fault, InputError, OutputError
+from ctr_engine.evaluation import TruthComparison, compare_with_truth
 from ctr_engine.io.atomic import write_text
 from ctr_engine.io.samples import read_sample, write_h5ad
 from ctr_engine.io.tables import read_parquet
-from ctr_engine.reporting.truth import TruthComparison, compare_with_truth
 from ctr_engine.simulate import TRUTH, CellProfile, SimulationParams, simulate_sample
 from ctr_engine.tables import Annotations, FinalAnnotations
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine import ALGORITHM_VERSION, keys
+from ctr_engine.cell_labels import CellLabels, choices_of, label_cells
 from ctr_engine.cluster_statistics import Statistics, cluster_statistics
 from ctr_engine.clustering.pca import pca
 from ctr_engine.clustering.pipeline import cluster_cells, knn_graph
@@ -20,6 +21,7 @@ from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
 from ctr_engine.gating.near_misses import near_misses
+from ctr_engine.gating.stability import stability
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import ResolvedMap, resolve_map
 from ctr_engine.profiles import AnalysisParams
@@ -107,22 +109,26 @@ def decide(
 ) -> Decisions:
     """Walk every cluster to its label."""
     decider = decider_of(statistics, lookup, scores, resolved, params)
-    found = evidence(statistics, lookup, resolved, params.scoring_for(resolved.marker_map))
+    scoring = params.scoring_for(resolved.marker_map)
+    found = evidence(statistics, lookup, resolved, scoring)
     results = decider.results
     walks = walk_clusters(results, decider.limits, resolved, decider.gating.max_ambiguity)
     ids = clusters["cluster_id"].tolist()
+    stable = stability(found, scoring, decider)
     return Decisions(
         decision_steps(walks, found, scores, results, resolved),
         gating_details(walks, found, results, resolved),
-        cluster_annotations(walks, decider, statistics, view, ids),
+        cluster_annotations(walks, decider, statistics, view, ids, stable),
         near_misses(decider, params.report.near_miss_margin),
         decider,
         decider.rules.warnings,
     )
 
 
-def annotate_cells(clusters: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFrame:
-    """Give each cell the label of its cluster (table ``annotations``)."""
+def annotate_cells(
+    clusters: pd.DataFrame, annotated: pd.DataFrame, cells: CellLabels
+) -> pd.DataFrame:
+    """Give each cell the label of its cluster, and its own (table ``annotations``)."""
     by_cluster = annotated.set_index("cluster_id").loc[clusters["cluster_id"]]
     return frame(
         Annotations,
@@ -133,6 +139,9 @@ def annotate_cells(clusters: pd.DataFrame, annotated: pd.DataFrame) -> pd.DataFr
             keys.CELL_TYPE_ROOT: by_cluster["root_label"].to_numpy(),
             keys.CELL_TYPE_CONFIDENCE: by_cluster["confidence"].to_numpy(),
             keys.CELL_TYPE_PATH: by_cluster["assigned_path"].to_numpy(),
+            keys.CELL_TYPE_SUPPORT: by_cluster["support"].to_numpy(),
+            keys.CELL_TYPE_CELL: cells.labels,
+            keys.CELL_TYPE_CELL_PATH: cells.paths,
         },
     )
 
@@ -260,14 +269,19 @@ def annotate(
     progress("decision_steps")
     decisions = decide(view, table, statistics, lookup, scores.marker_scores, resolved, params)
     progress("annotations")
+    annotated = decisions.cluster_annotations
+    choices = choices_of(annotated, decisions.decision_steps)
+    gap = decisions.decider.gating.per_cell_gap_threshold
+    ids = table["cluster_id"].to_numpy(object)
+    cells = label_cells(view, ids, choices, statistics.reference, resolved, gap)
     tables |= {
         "marker_scores": scores.marker_scores,
         "marker_evidence": scores.marker_evidence,
         "decision_steps": decisions.decision_steps,
         "gating_details": decisions.gating_details,
-        "cluster_annotations": decisions.cluster_annotations,
+        "cluster_annotations": annotated,
         "near_miss_report": decisions.near_miss_report,
-        "annotations": annotate_cells(table, decisions.cluster_annotations),
+        "annotations": annotate_cells(table, annotated, cells),
     }
     warnings = view.warnings + decisions.warnings
     return Annotation(table, known.coordinates, layout, tables, decisions.decider, warnings)
@@ -328,9 +342,10 @@ def attach(
     ids = sorted(set(clusters["cluster_id"]), key=natural_key)
     result.obs[keys.CLUSTER] = pd.Categorical(clusters["cluster_id"], categories=ids)
     if annotations is not None:
-        for name in (keys.CELL_TYPE, keys.CELL_TYPE_ROOT, keys.CELL_TYPE_PATH):
+        for name in keys.CATEGORIES_OF_STAGE_H:
             result.obs[name] = pd.Categorical(annotations[name])
-        result.obs[keys.CELL_TYPE_CONFIDENCE] = annotations[keys.CELL_TYPE_CONFIDENCE].to_numpy()
+        for name in (keys.CELL_TYPE_CONFIDENCE, keys.CELL_TYPE_SUPPORT):
+            result.obs[name] = annotations[name].to_numpy()
     if coordinates is not None:
         result.obsm[keys.PCA] = coordinates
     if layout is not None:

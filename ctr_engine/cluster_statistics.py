@@ -23,6 +23,15 @@ from ctr_engine.tables import ClusterStatistics, ReferenceValues, frame, natural
 
 Float64 = npt.NDArray[np.float64]
 
+POSITIVE_SHIFTS = {
+    "positive_fraction_minus_02": -0.2,
+    "positive_fraction_minus_01": -0.1,
+    "positive_fraction": 0.0,
+    "positive_fraction_plus_01": 0.1,
+    "positive_fraction_plus_02": 0.2,
+}
+"""Columns with the share of positive cells, by how far their threshold is moved. SD units."""
+
 _OTSU_BINS = 256
 _OTSU_TAIL = 0.001
 _SIGN = np.uint32(0x8000_0000)
@@ -105,7 +114,8 @@ def cluster_statistics(
     -------
     ``enrichment`` is (cluster statistic - global statistic) / global population SD, in SD units;
     ``positive_fraction`` is the share of cells at or above the threshold (above it where
-    ``strict``).
+    ``strict``), with a column for each of :data:`POSITIVE_SHIFTS`. A strict threshold is the
+    minimum and is not moved below it, where every cell would be positive.
 
     Raises
     ------
@@ -147,7 +157,7 @@ def _tables(
             "cluster_mean",
             "cluster_median",
             "enrichment",
-            "positive_fraction",
+            *POSITIVE_SHIFTS,
             "rank_sum",
         )
     }
@@ -193,8 +203,10 @@ def _marker(
     cluster_median = _group_medians(by_cluster, counts)
     centre = mean if use_mean else median
     threshold, strict = _threshold(ordered, params)
-    first = np.searchsorted(ordered, threshold, side="right" if strict else "left")
-    positive = np.bincount(sorted_codes[first:], minlength=n_clusters)
+    shares = {
+        name: _positive(ordered, sorted_codes, threshold + shift * std, strict, n_clusters) / counts
+        for name, shift in POSITIVE_SHIFTS.items()
+    }
     return {
         "statistic": "mean" if use_mean else "median",
         "centre": float(centre),
@@ -206,9 +218,22 @@ def _marker(
         "cluster_mean": cluster_mean,
         "cluster_median": cluster_median,
         "enrichment": ((cluster_mean if use_mean else cluster_median) - centre) / std,
-        "positive_fraction": positive / counts,
+        **shares,
         "rank_sum": np.bincount(sorted_codes, weights=ranks, minlength=n_clusters),
     }
+
+
+def _positive(
+    ordered: Float64,
+    codes: npt.NDArray[np.intp],
+    threshold: float,
+    strict: bool,
+    n_clusters: int,
+) -> npt.NDArray[np.intp]:
+    """Positive cells of each cluster; ``ordered`` are all values, ``codes`` their clusters."""
+    least = max(threshold, ordered[0]) if strict else threshold
+    first = np.searchsorted(ordered, least, side="right" if strict else "left")
+    return np.bincount(codes[first:], minlength=n_clusters)
 
 
 def _sortable(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:

@@ -9,6 +9,9 @@ CELL_TYPE: Final = "cell_type_auto"
 CELL_TYPE_ROOT: Final = "cell_type_auto_root"
 CELL_TYPE_CONFIDENCE: Final = "cell_type_auto_conf"
 CELL_TYPE_PATH: Final = "cell_type_auto_path"
+CELL_TYPE_SUPPORT: Final = "cell_type_auto_support"
+CELL_TYPE_CELL: Final = "cell_type_cell"
+CELL_TYPE_CELL_PATH: Final = "cell_type_cell_path"
 
 CLUSTER_LVL1: Final = "cluster_lvl1"
 CELL_TYPE_LVL0: Final = "cell_type_lvl0"
@@ -36,7 +39,19 @@ UNASSIGNED: Final = "Unassigned"
 UNCERTAIN: Final = "Uncertain"
 
 
-OBS_OF_STAGE_H: Final = (CLUSTER, CELL_TYPE, CELL_TYPE_ROOT, CELL_TYPE_CONFIDENCE, CELL_TYPE_PATH)
+CATEGORIES_OF_STAGE_H: Final = (
+    CELL_TYPE,
+    CELL_TYPE_ROOT,
+    CELL_TYPE_PATH,
+    CELL_TYPE_CELL,
+    CELL_TYPE_CELL_PATH,
+)
+OBS_OF_STAGE_H: Final = (
+    CLUSTER,
+    *CATEGORIES_OF_STAGE_H,
+    CELL_TYPE_CONFIDENCE,
+    CELL_TYPE_SUPPORT,
+)
 OBS_OF_REFINEMENT: Final = (
     CLUSTER_LVL1,
     CELL_TYPE_LVL0,

@@ -3,6 +3,7 @@
 ``score = mean_enrichment + mean_positive_fraction + de_component - anti_penalty``
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from ctr_engine.params import Fraction, Real
 from ctr_engine.tables import MarkerEvidence, MarkerScores, frame
 
 Float64 = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 ABOVE_ZERO = 1e-9
 """An enrichment counts as above 0 from here on, so that rounding turns no marker on."""
@@ -58,7 +60,10 @@ class ScoringParams(StatisticsParams, DEParams):
 class Evidence:
     """What a marker says about a cluster; arrays have shape ``(n_clusters, n_markers)``.
 
-    ``bonus`` is the rank weight less commonness, 0 to 1, before ``de_bonus``.
+    ``bonus`` is the rank weight less commonness, 0 to 1, before ``de_bonus``. Where a question is
+    asked many times over, a row is a cluster under one of many settings: ``left_out`` are the
+    markers that do not count in it (a cell type that would lose all keeps them all), and
+    ``anti_factor``, of shape ``(n_rows,)``, is what ``anti_weight`` is multiplied by.
     """
 
     statistics: Statistics
@@ -67,7 +72,16 @@ class Evidence:
     de_rank: Float64
     bonus: Float64
     doc_freq: npt.NDArray[np.int64]
-    on: npt.NDArray[np.bool_]
+    on: Bools
+    left_out: Bools | None = None
+    anti_factor: Float64 | None = None
+
+    def counts(self, positions: Sequence[int], *, keep_one: bool) -> Bools:
+        """Which of some markers count in each row, shape ``(n_rows, len(positions))``."""
+        if self.left_out is None:
+            return np.ones((len(self.on), len(positions)), dtype=bool)
+        counted = ~self.left_out[:, positions]
+        return counted | ~counted.any(axis=1, keepdims=True) if keep_one else counted
 
     @cached_property
     def n_cells(self) -> npt.NDArray[np.int64]:
@@ -112,8 +126,13 @@ def evidence(
     commonness = (doc_freq / len(resolved.nodes)) ** params.de_commonness_alpha
     bonus = np.nan_to_num((k - ranks + 1) / k) * (1 - commonness)
     enrichment, positive = statistics.matrix("enrichment"), statistics.matrix("positive_fraction")
-    on = (enrichment > ABOVE_ZERO) & (positive > params.on_min_positive_fraction)
+    on = markers_on(enrichment, positive, params)
     return Evidence(statistics, enrichment, positive, ranks, bonus, doc_freq, on)
+
+
+def markers_on(enrichment: Float64, positive: Float64, params: ScoringParams) -> Bools:
+    """Whether each marker is on: enriched, and positive in enough cells."""
+    return (enrichment > ABOVE_ZERO) & (positive > params.on_min_positive_fraction)
 
 
 def node_scores(
@@ -203,14 +222,20 @@ class _Parts:
         cls, found: Evidence, node: ResolvedNode, params: ScoringParams, alternatives: bool
     ) -> "_Parts":
         own, anti = list(node.positions), list(node.anti_positions)
-        keep = -(-len(own) // 2) if alternatives else len(own)
-        most = {"max": 1, "top2mean": 2, "mean": len(anti)}[params.anti_agg]
+        counted = found.counts(own, keep_one=True)
+        counted_anti = found.counts(anti, keep_one=False)
+        keep = counted.sum(axis=1)
+        if alternatives:
+            keep = -(-keep // 2)
+        most = np.minimum(
+            {"max": 1, "top2mean": 2, "mean": len(anti)}[params.anti_agg], counted_anti.sum(axis=1)
+        )
         return cls(
-            _shares_of_largest(found.enrichment[:, own], keep),
-            _shares_of_largest(found.positive_fraction[:, own], keep),
-            params.de_bonus * _shares_of_largest(found.bonus[:, own], keep),
-            _shares_of_largest(np.clip(found.enrichment[:, anti], 0, None), most),
-            _shares_of_largest(found.positive_fraction[:, anti], most),
+            _shares_of_largest(found.enrichment[:, own], keep, counted),
+            _shares_of_largest(found.positive_fraction[:, own], keep, counted),
+            params.de_bonus * _shares_of_largest(found.bonus[:, own], keep, counted),
+            _shares_of_largest(np.clip(found.enrichment[:, anti], 0, None), most, counted_anti),
+            _shares_of_largest(found.positive_fraction[:, anti], most, counted_anti),
         )
 
     def in_score(self, params: ScoringParams) -> Float64:
@@ -224,33 +249,39 @@ def _score_node(
 ) -> dict[str, npt.NDArray[Any]]:
     """Score one cell type in all clusters; each array has length ``n_clusters``."""
     parts, positions = _Parts.of(found, node, params, alternatives), list(node.positions)
-    on = found.on[:, positions]
+    counted = found.counts(positions, keep_one=True)
+    n_on = (found.on[:, positions] & counted).sum(axis=1).astype(np.int64)
     anti_enrichment, anti_positive = _total(parts.anti_enrichment), _total(parts.anti_positive)
     penalty = params.anti_weight * np.nan_to_num(anti_enrichment + anti_positive)
+    if found.anti_factor is not None:
+        penalty = penalty * found.anti_factor
     mean_enrichment, mean_positive = _total(parts.enrichment), _total(parts.positive)
     de_component = _total(parts.de)
     return {
         "score": mean_enrichment + mean_positive + de_component - penalty,
         "mean_enrichment": mean_enrichment,
         "mean_positive_fraction": mean_positive,
-        "frac_markers_on": on.mean(axis=1) if positions else np.full(len(on), np.nan),
+        "frac_markers_on": n_on / counted.sum(axis=1) if positions else np.full(len(n_on), np.nan),
         "de_component": de_component,
         "anti_penalty": penalty,
-        "n_markers_on": on.sum(axis=1).astype(np.int64),
+        "n_markers_on": n_on,
         "anti_enrichment": anti_enrichment,
         "anti_positive": anti_positive,
     }
 
 
-def _shares_of_largest(values: Float64, keep: int) -> Float64:
-    """Share of each column in the mean of the ``keep`` largest of its row; 0 for the others."""
-    keep = min(keep, values.shape[1])
-    if keep == values.shape[1]:
-        return values / max(keep, 1)
-    counted = np.zeros(values.shape)
-    largest = np.argsort(-values, axis=1, kind="stable")[:, :keep]
-    np.put_along_axis(counted, largest, 1 / keep, axis=1)
-    return counted * values
+def _shares_of_largest(values: Float64, keep: npt.NDArray[np.intp], counted: Bools) -> Float64:
+    """Share of each column in the mean of the ``keep`` largest of its row; 0 for the others.
+
+    Columns that do not count are never among them; ``keep`` has length ``n_rows``.
+    """
+    largest = counted
+    if values.size and (keep < counted.sum(axis=1)).any():
+        shown = np.where(counted, values, -np.inf)
+        order = np.argsort(-shown, axis=1, kind="stable")
+        largest = np.zeros(values.shape, dtype=bool)
+        np.put_along_axis(largest, order, np.arange(values.shape[1]) < keep[:, None], axis=1)
+    return np.where(largest, values, 0.0) / np.maximum(keep, 1)[:, None]
 
 
 def _total(shares: Float64) -> Float64:

@@ -26,13 +26,16 @@ Rows = npt.NDArray[np.intp]
 
 
 def scaled_block(
-    view: ExpressionView, statistics: Statistics, rows: Rows, columns: Sequence[int]
+    view: ExpressionView, reference: pd.DataFrame, rows: Rows, columns: Sequence[int]
 ) -> Float64:
-    """Scaled values of some cells and markers, shape ``(len(rows), len(columns))``, float64."""
-    reference = statistics.reference.iloc[list(columns)]
+    """Scaled values of some cells and markers, shape ``(len(rows), len(columns))``, float64.
+
+    ``reference`` is the table ``reference_values`` of all cells.
+    """
+    used = reference.iloc[list(columns)]
     n = view.n_cells
-    mean = reference["mean"].to_numpy(dtype=np.float64)
-    sample_std = reference["std"].to_numpy(dtype=np.float64) * np.sqrt(n / (n - 1))
+    mean = used["mean"].to_numpy(dtype=np.float64)
+    sample_std = used["std"].to_numpy(dtype=np.float64) * np.sqrt(n / (n - 1))
     return scaled(view.block(rows, columns), mean, sample_std)
 
 
@@ -42,6 +45,7 @@ def cluster_annotations(
     statistics: Statistics,
     view: ExpressionView,
     clusters: Sequence[str],
+    stable: Float64,
 ) -> pd.DataFrame:
     """Label every cluster, with the votes and the agreement of its cells.
 
@@ -51,6 +55,8 @@ def cluster_annotations(
         Of the same clusters, in natural order.
     view, clusters
         Expression and cluster id of the cells.
+    stable
+        What :func:`~ctr_engine.gating.stability.stability` returned for the clusters.
 
     Returns
     -------
@@ -60,11 +66,13 @@ def cluster_annotations(
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(statistics.n_cells)
     kept, resolved = robustness(decider), decider.resolved
+    reference = statistics.reference
     rows = []
     for walk in walks:
         end = ends[walk.cluster]
         cells = order[end - statistics.n_cells[walk.cluster] : end]
-        votes = _votes(walk, resolved, decider.gating, statistics, view, cells)
+        agreement = _agreement(walk, resolved, reference, view, cells)
+        votes = _votes(walk, resolved, decider.gating, reference, view, cells)
         rows.append(
             {
                 "cluster_id": statistics.cluster_ids[walk.cluster],
@@ -76,8 +84,10 @@ def cluster_annotations(
                 "composition": votes,
                 "margin_is_infinite": walk.stop_reason != "no_root_passed"
                 and walk.confidence >= 1e6,
-                "agreement": _agreement(walk, resolved, statistics, view, cells),
+                "agreement": agreement,
                 "robustness": float(kept[walk.cluster]),
+                "stability": float(stable[walk.cluster]),
+                "support": float(stable[walk.cluster]) * agreement,
             }
         )
     return from_rows(ClusterAnnotations, rows)
@@ -99,21 +109,32 @@ def vote_shares(cell_scores: Float64, gap: float) -> Float64:
     return np.append(votes, (~certain).sum()) / len(cell_scores)
 
 
+def node_means(
+    view: ExpressionView,
+    reference: pd.DataFrame,
+    resolved: ResolvedMap,
+    cells: Rows,
+    nodes: Sequence[int],
+) -> Float64:
+    """Mean scaled value of the markers of some cell types, shape ``(len(cells), len(nodes))``."""
+    positions = [resolved.nodes[row].positions for row in nodes]
+    columns = sorted({p for group in positions for p in group})
+    weights = np.array([[(p in group) / len(group) for group in positions] for p in columns])
+    return np.asarray(scaled_block(view, reference, cells, columns) @ weights)
+
+
 def _votes(
     walk: Walk,
     resolved: ResolvedMap,
     gating: GatingParams,
-    statistics: Statistics,
+    reference: pd.DataFrame,
     view: ExpressionView,
     cells: Rows,
 ) -> str | None:
     """Composition of an ambiguous cluster as a JSON object; null anywhere else."""
     if walk.stop_reason != "ambiguous_siblings":
         return None
-    positions = [resolved.nodes[row].positions for row in walk.candidates]
-    columns = sorted({p for group in positions for p in group})
-    weights = np.array([[(p in group) / len(group) for group in positions] for p in columns])
-    cell_scores = scaled_block(view, statistics, cells, columns) @ weights
+    cell_scores = node_means(view, reference, resolved, cells, walk.candidates)
     shares = vote_shares(cell_scores, gating.per_cell_gap_threshold)
     labels = [resolved.nodes[row].node.label for row in walk.candidates]
     composition: dict[str, object] = dict(
@@ -128,7 +149,7 @@ def _votes(
 
 
 def _agreement(
-    walk: Walk, resolved: ResolvedMap, statistics: Statistics, view: ExpressionView, cells: Rows
+    walk: Walk, resolved: ResolvedMap, reference: pd.DataFrame, view: ExpressionView, cells: Rows
 ) -> float:
     """Smallest share, over the steps of the path, of cells that prefer the node that was chosen."""
     if not walk.path:
@@ -139,7 +160,7 @@ def _agreement(
         if len(rivals) < 2:
             continue
         columns = sorted({p for row in rivals for p in resolved.nodes[row].positions})
-        values = scaled_block(view, statistics, cells, columns)
+        values = scaled_block(view, reference, cells, columns)
         place = {position: i for i, position in enumerate(columns)}
         by_node = {row: _cell_score(values, resolved, row, place) for row in rivals}
         best = np.max([by_node[row] for row in rivals], axis=0)

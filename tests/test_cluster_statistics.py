@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
 
 from ctr_engine.cluster_statistics import (
+    POSITIVE_SHIFTS,
     StatisticsParams,
     cluster_statistics,
     otsu_threshold,
@@ -357,3 +358,47 @@ def test_a_marker_in_other_units_has_the_same_enrichment_and_positive_cells(
 def test_of_two_equally_good_cuts_otsu_takes_the_first_whatever_the_rounding():
     values = np.array([0.0] * 5 + [0.99] * 32 + [1.01] * 32 + [2.0] * 5)
     assert otsu_threshold(values) == pytest.approx(0.496, abs=0.004)
+
+
+# ---------------------------------------------------------------------- moved thresholds
+
+
+def test_shares_of_positive_cells_under_moved_thresholds_are_counted():
+    # 0..9: SD sqrt(8.25) = 2.87, quantile 0.5 at 4.5; moved to 3.93, 4.21, 4.79 and 5.07
+    found = statistics([[i] for i in range(10)], "a" * 10, positive_quantile=0.5)
+    shares = {name: found.clusters[name].item() for name in POSITIVE_SHIFTS}
+    assert shares == {
+        "positive_fraction_minus_02": 0.6,
+        "positive_fraction_minus_01": 0.5,
+        "positive_fraction": 0.5,
+        "positive_fraction_plus_01": 0.5,
+        "positive_fraction_plus_02": 0.4,
+    }
+
+
+def test_a_threshold_at_the_minimum_is_not_moved_below_it():
+    # 7 of 10 cells are 0, so that above 0 is positive; SD of 0.05, 1, 2 beside them is 0.65
+    rows = [[0]] * 7 + [[0.05], [1], [2]]
+    found = statistics(rows, "a" * 10, positive_quantile=0.5)
+    assert found.reference["strict"].tolist() == [True]
+    shares = [found.clusters[name].item() for name in POSITIVE_SHIFTS]
+    assert shares == [0.3, 0.3, 0.3, 0.2, 0.2]
+
+
+@given(
+    values=st.lists(st.integers(-8, 8), min_size=4, max_size=30),
+    quantile=st.sampled_from([0.25, 0.5, 0.75]),
+)
+def test_moved_shares_are_those_of_a_loop(values, quantile):
+    names = ["ab"[i % 2] for i in range(len(values))]
+    found = statistics([[value / 4] for value in values], names, positive_quantile=quantile)
+    threshold, std, strict = found.reference.loc[0, ["threshold", "std", "strict"]]
+    for name, shift in POSITIVE_SHIFTS.items():
+        least = threshold + shift * std
+        if strict:
+            least = max(least, min(values) / 4)
+        for cluster in "ab":
+            own = [v / 4 for v, c in zip(values, names, strict=True) if c == cluster]
+            positive = [v > least if strict else v >= least for v in own]
+            row = found.clusters[found.clusters["cluster_id"] == cluster]
+            assert row[name].item() == pytest.approx(sum(positive) / len(own))

@@ -457,6 +457,9 @@ def test_engine_and_slow_oracle_agree_on_a_random_case(seed: int):
     for name in ORACLE_KEYS:
         lines += differences(name, pd.DataFrame(expected[name]), result.tables[name], tolerance)
     assert not lines, f"seed {seed}: {len(lines)} differences\n" + "\n".join(lines[:20])
+    paths = {row["cell"]: row["path"] for row in expected["cells"]}
+    cells = result.tables["annotations"]
+    assert cells["cell_type_cell_path"].tolist() == [paths[i] for i in range(len(paths))]
 
 
 RARE = {
@@ -493,6 +496,18 @@ FEATURES = (
     "three roots are close",
     "own min_gap of a root",
 )
+
+
+def test_cells_leave_the_label_of_their_cluster_in_a_good_share_of_random_cases():
+    moved = {"leaf_reached": 0, "ambiguous_siblings": 0}
+    for seed in SEEDS:
+        _, expected = _random_case(seed)
+        clusters = {row["cluster_id"]: row for row in expected["cluster_annotations"]}
+        for row in expected["cells"]:
+            cluster = clusters[row["cluster_id"]]
+            if row["path"] != cluster["assigned_path"]:
+                moved[cluster["stop_reason"]] += 1
+    assert min(moved.values()) > 50, moved
 
 
 def test_random_cases_hold_every_feature_in_a_good_share():

@@ -38,7 +38,7 @@ def scaled(rows, sparse=None):
     view = expression(rows, sparse=sparse)
     ids = ["0"] * view.n_cells
     found = cluster_statistics(view, ids, StatisticsParams())
-    return scaled_block(view, found, np.arange(view.n_cells), range(view.n_markers))
+    return scaled_block(view, found.reference, np.arange(view.n_cells), range(view.n_markers))
 
 
 @pytest.mark.parametrize("sparse", [None, sp.csr_matrix, sp.csc_matrix])
@@ -61,7 +61,7 @@ def test_only_the_cells_and_markers_in_question_are_scaled():
     rows = np.random.default_rng(3).normal(size=(9, 4)).astype(np.float32)
     view = expression(rows)
     found = cluster_statistics(view, ["0"] * 9, StatisticsParams())
-    part = scaled_block(view, found, np.array([8, 2]), [3, 1])
+    part = scaled_block(view, found.reference, np.array([8, 2]), [3, 1])
     expected = [[scale(rows[:, j].tolist())[i] for j in (3, 1)] for i in (8, 2)]
     assert part == pytest.approx(np.array(expected))
 

@@ -18,6 +18,7 @@ from ctr_assets.resources import ProjectResource, kept_marker_map
 from ctr_assets.versions import current_version
 from ctr_engine import keys
 from ctr_engine.analysis import Decisions, annotate_cells, decide, score
+from ctr_engine.cell_labels import choices_of, label_cells
 from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.errors import MarkerMapError
 from ctr_engine.io.expression import ExpressionFile
@@ -230,22 +231,37 @@ def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadat
     io_manager_key="tables",
     check_specs=[schema_spec("annotations"), cells_spec("annotations")],
     **op_settings(),
-    **asset_settings(),
+    **asset_settings(names=True),
 )
 def annotations(
     context: dg.AssetExecutionContext,
     stage_h_input: ExpressionFile,
     leiden_clusters: pd.DataFrame,
     cluster_annotations: pd.DataFrame,
+    decision_steps: pd.DataFrame,
+    reference_values: pd.DataFrame,
+    project: ProjectResource,
 ):
-    """One row per cell: the label of its cluster."""
+    """One row per cell: the label of its cluster, and the one that its own markers prefer."""
     with step() as measured:
-        table = annotate_cells(leiden_clusters, cluster_annotations)
+        folder, view = project.open(), stage_h_input.read()
+        partition, in_force = parse_key(context.partition_key), scored_map(context, folder)
+        gating = folder.pipeline_for(partition).analysis.gating_for(in_force)
+        cells = label_cells(
+            view,
+            leiden_clusters["cluster_id"].to_numpy(object),
+            choices_of(cluster_annotations, decision_steps),
+            reference_values,
+            resolve_map(in_force, view.panel),
+            gating.per_cell_gap_threshold,
+        )
+        table = annotate_cells(leiden_clusters, cluster_annotations, cells)
     sources = {
         keys.CELL_TYPE: "assigned_label",
         keys.CELL_TYPE_ROOT: "root_label",
         keys.CELL_TYPE_CONFIDENCE: "confidence",
         keys.CELL_TYPE_PATH: "assigned_path",
+        keys.CELL_TYPE_SUPPORT: "support",
     }
     lineage = column_lineage({c: (CLUSTER_ANNOTATIONS, s) for c, s in sources.items()})
     unassigned = int((table[keys.CELL_TYPE] == keys.UNASSIGNED).sum())
@@ -256,7 +272,8 @@ def annotations(
         MAP_HASH: newest(context, CLUSTER_ANNOTATIONS).metadata[MAP_HASH],
         **lineage,
     }
-    return materialized(context, with_metadata(output, metadata), Basis({}))
+    params = {"per_cell_gap_threshold": gating.per_cell_gap_threshold}
+    return materialized(context, with_metadata(output, metadata), Basis(params))
 
 
 ASSETS = [scores, decisions, annotations]

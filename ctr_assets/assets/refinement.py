@@ -25,6 +25,7 @@ from ctr_engine.cores import available_cores
 from ctr_engine.errors import ConfigError
 from ctr_engine.io.expression import ExpressionFile
 from ctr_engine.markers.hierarchy import MarkerMap
+from ctr_engine.refinement.cells import labels_of_cells
 from ctr_engine.refinement.convergence import is_finished, next_round
 from ctr_engine.refinement.engine import Sample, Scored
 from ctr_engine.refinement.lineage import Lineage
@@ -203,7 +204,8 @@ def _refined(
             raise RuntimeError(msg)
         origin = _origin(context, number)
         record = record_of(sample, before, one, lineage.records, origin)
-        result = lineage.then(one.iteration.after.partition, record)
+        after = one.iteration.after
+        result = lineage.then(after.partition, record, labels_of_cells(sample, after))
     params = {
         "refinement": sample.refinement.model_dump(mode="json"),
         "refinement_policy": pipeline.refinement_policy,

@@ -17,6 +17,7 @@ from ctr_engine.io.folder import REFINED, clear_refinement, require_no_run, requ
 from ctr_engine.io.results import sample_in
 from ctr_engine.io.samples import read_sample, sha256_of, write_h5ad
 from ctr_engine.io.tables import write_csv
+from ctr_engine.refinement.cells import labels_of_cells
 from ctr_engine.refinement.convergence import (
     ITERATION_LIMIT,
     Round,
@@ -220,7 +221,7 @@ def _lineage(request: RefineRequest, opened: Opened, rounds: list[Round]) -> Lin
     for one in rounds:
         record = record_of(opened.sample, before, one, lineage.records, origin)
         before = one.iteration.after
-        lineage = lineage.then(before.partition, record)
+        lineage = lineage.then(before.partition, record, labels_of_cells(opened.sample, before))
     return lineage
 
 

@@ -141,6 +141,7 @@ def _as_held(index: int, state: ClusterState, held: Held, result: Annotation) ->
         label=held.label,
         path=held.path or "",
         score=_score_of(index, held, result),
+        support=None,
         held=True,
         overridden=held.by == "override",
         by_hand=held.source == "manual",

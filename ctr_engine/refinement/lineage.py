@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine import keys
+from ctr_engine.cell_labels import CellLabels
 from ctr_engine.errors import CellMismatchError
 from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.plan import Override, Plan, clusters_of
@@ -19,7 +20,15 @@ from ctr_engine.refinement.record import STAGE_H, ClusterRecord, IterationRecord
 from ctr_engine.tables import CellHistory, FinalAnnotations, RefinedClusters, frame, from_rows
 
 Ids = npt.NDArray[Any]
-_OF_STAGE_H = (keys.CELL_TYPE, keys.CELL_TYPE_PATH, keys.CELL_TYPE_ROOT, keys.CELL_TYPE_CONFIDENCE)
+_OF_STAGE_H = (
+    keys.CELL_TYPE,
+    keys.CELL_TYPE_PATH,
+    keys.CELL_TYPE_ROOT,
+    keys.CELL_TYPE_CONFIDENCE,
+    keys.CELL_TYPE_SUPPORT,
+    keys.CELL_TYPE_CELL,
+    keys.CELL_TYPE_CELL_PATH,
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,14 @@ class Lineage:
         Cluster of each cell after Stage H, then after each iteration.
     records
         What each iteration did; one less than ``clusters``.
+    cells
+        Label of each cell after the last iteration; None where it is that of its cluster.
     """
 
     cell_ids: Ids
     clusters: tuple[Ids, ...]
     records: tuple[IterationRecord, ...]
+    cells: CellLabels | None = None
 
     def checked(self) -> "Lineage":
         """Refuse clusters that the iterations did not make; for what comes from a file.
@@ -84,6 +96,24 @@ class Lineage:
         names = [[steps[i][1][code] for i, code in enumerate(way)] for way in unique.tolist()]
         return [names[i] for i in inverse.reshape(-1).tolist()]
 
+    @property
+    def cell_labels(self) -> CellLabels:
+        """Label of each cell after the last iteration; empty where there was none."""
+        return self._of_clusters if self.cells is None else self.cells
+
+    @cached_property
+    def _of_clusters(self) -> CellLabels:
+        """Label of the cluster of each cell."""
+        if not self.records:
+            nothing = np.full(len(self.cell_ids), "", dtype=object)
+            return CellLabels(nothing, nothing)
+        last = self.records[-1].clusters
+        return CellLabels.of_clusters(
+            self.clusters[-1],
+            {one.cluster_id: one.label for one in last},
+            {one.cluster_id: one.path for one in last},
+        )
+
     @cached_property
     def content_sha256(self) -> str:
         """SHA-256 of all of it but when and from which file iterations were made."""
@@ -91,12 +121,17 @@ class Lineage:
         clusters = [ids.tolist() for ids in self.clusters]
         chance = {"timestamp", "parent_file", "parent_sha256"}
         records = [one.model_dump(mode="json", exclude=chance) for one in self.records]
-        for part in (self.cell_ids.tolist(), clusters, records):
+        parts = [self.cell_ids.tolist(), clusters, records]
+        if self.cells is not None and not self.cells.same_as(self._of_clusters):
+            parts.append([self.cells.labels.tolist(), self.cells.paths.tolist()])
+        for part in parts:
             known.update(json.dumps(part, sort_keys=True).encode())
         return known.hexdigest()
 
-    def then(self, partition: Partition, record: IterationRecord) -> "Lineage":
-        """Lineage with one more iteration.
+    def then(
+        self, partition: Partition, record: IterationRecord, cells: CellLabels | None
+    ) -> "Lineage":
+        """Lineage with one more iteration; ``cells`` as in the attributes.
 
         Raises
         ------
@@ -106,11 +141,17 @@ class Lineage:
         if not np.array_equal(partition.cell_ids, self.cell_ids):
             msg = "the iteration is of other cells than the ones before it"
             raise CellMismatchError(msg)
-        return Lineage(self.cell_ids, (*self.clusters, partition.clusters), (*self.records, record))
+        clusters, records = (*self.clusters, partition.clusters), (*self.records, record)
+        return Lineage(self.cell_ids, clusters, records, cells)
 
     def table(self) -> pd.DataFrame:
         """Clusters of each cell, as a :class:`~ctr_engine.tables.RefinedClusters` table."""
-        columns = {"cell_id": self.cell_ids, "clusters": self.steps_of_cells}
+        columns = {
+            "cell_id": self.cell_ids,
+            "clusters": self.steps_of_cells,
+            keys.CELL_TYPE_CELL: self.cell_labels.labels,
+            keys.CELL_TYPE_CELL_PATH: self.cell_labels.paths,
+        }
         return frame(RefinedClusters, columns)
 
 
@@ -128,7 +169,11 @@ def lineage_of_table(table: pd.DataFrame, records: Sequence[IterationRecord]) ->
         msg = f"a cell does not have {steps} clusters, one for each step; refine the sample again"
         raise CellMismatchError(msg)
     clusters = tuple(np.array([way[i] for way in ways], dtype=object) for i in range(steps))
-    return Lineage(table["cell_id"].to_numpy(object), clusters, tuple(records)).checked()
+    cells = CellLabels(
+        table[keys.CELL_TYPE_CELL].to_numpy(object),
+        table[keys.CELL_TYPE_CELL_PATH].to_numpy(object),
+    )
+    return Lineage(table["cell_id"].to_numpy(object), clusters, tuple(records), cells).checked()
 
 
 def _codes(ids: Ids) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -169,13 +214,23 @@ def final_annotations(lineage: Lineage, annotations: pd.DataFrame) -> pd.DataFra
         name: np.array([getattr(row, source) for row in rows], dtype=object)[codes]
         for name, source in _SOURCES.items()
     }
-    kinds = {"cell_type_confidence": float, "decided_in": np.int64}
+    kinds = {"cell_type_confidence": float, "cell_type_support": float, "decided_in": np.int64}
     columns |= {name: columns[name].astype(kind) for name, kind in kinds.items()}
+    cells = lineage.cell_labels
+    columns |= {keys.CELL_TYPE_CELL: cells.labels, keys.CELL_TYPE_CELL_PATH: cells.paths}
     return frame(FinalAnnotations, common | columns)
 
 
-_NAMES = ("cell_type", "cell_type_path", "cell_type_root", "cell_type_confidence")
-_SOURCES = dict(zip(_NAMES, ("label", "path", "root", "confidence"), strict=True)) | {
+_NAMES = (
+    "cell_type",
+    "cell_type_path",
+    "cell_type_root",
+    "cell_type_confidence",
+    "cell_type_support",
+    keys.CELL_TYPE_CELL,
+    keys.CELL_TYPE_CELL_PATH,
+)
+_SOURCES = dict(zip(_NAMES, ("label", "path", "root", "confidence", "support"), strict=False)) | {
     "decided_by": "decided_by",
     "decided_in": "decided_in",
 }
@@ -213,7 +268,7 @@ def history(lineage: Lineage, cell: str, of_stage_h: Mapping[str, Any]) -> pd.Da
 
 
 def _first_step(cell: str, cluster: str, of_stage_h: Mapping[str, Any]) -> dict[str, Any]:
-    label, path, root, confidence = (of_stage_h[name] for name in _OF_STAGE_H)
+    label, path, root, confidence = (of_stage_h[name] for name in _OF_STAGE_H[:4])
     return {
         "cell_id": cell,
         "iteration": 0,

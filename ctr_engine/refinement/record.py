@@ -37,6 +37,9 @@ class ClusterRecord(Params):
     root: str = Field(description="Root of the label; a label of a person is its own.")
     score: float | None = Field(description="Score of the label; null where it has none.")
     confidence: float = Field(ge=0, description="Smallest lead on the way that scoring goes.")
+    support: float | None = Field(
+        ge=0, le=1, description="Support of the label; null where an operation gave it."
+    )
     decided_by: DecidedBy = Field(description="What gave the label.")
     decided_in: int = Field(ge=0, description="Iteration that gave it; 0 is Stage H.")
 
@@ -148,6 +151,7 @@ def _clusters(one: Round, earlier: Sequence[IterationRecord]) -> tuple[ClusterRe
                 root=_root(state.label, state.path) if state.held else root,
                 score=state.score,
                 confidence=state.confidence,
+                support=state.support,
                 decided_by=by,
                 decided_in=number,
             )

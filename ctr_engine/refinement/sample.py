@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from ctr_engine import keys
+from ctr_engine.cell_labels import CellLabels
 from ctr_engine.errors import Fault, InputError
 from ctr_engine.expression import ExpressionParams, read_expression
 from ctr_engine.markers.hierarchy import MarkerMap
@@ -20,7 +21,7 @@ from ctr_engine.refinement.lineage import Lineage
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.plan import clusters_of
 from ctr_engine.refinement.record import IterationRecord
-from ctr_engine.tables import Annotations, checked, natural_key
+from ctr_engine.tables import Annotations, frame, natural_key
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,24 +126,30 @@ def lineage_in(adata: "AnnData", source: str) -> Lineage:
     clusters = tuple(
         np.array([str(cluster) for cluster in adata.obs[name]], dtype=object) for name in columns
     )
-    return Lineage(np.asarray(adata.obs_names, dtype=object), clusters, records).checked()
+    names = (keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH) if records else ()
+    _require(source, [f"obs[{name!r}]" for name in names if name not in adata.obs.columns])
+    labels = [adata.obs[name].astype(str).to_numpy(object) for name in names]
+    cells = CellLabels(*labels) if records else None
+    return Lineage(np.asarray(adata.obs_names, dtype=object), clusters, records, cells).checked()
 
 
 def annotations_in(adata: "AnnData", source: str) -> pd.DataFrame:
-    """Labels of Stage H, as they stand in a sample.
+    """Labels of Stage H, as they stand in a sample; those of single cells are the newest.
 
     Raises
     ------
     InputError
         If it has none.
     """
-    labels = (keys.CELL_TYPE, keys.CELL_TYPE_ROOT, keys.CELL_TYPE_CONFIDENCE, keys.CELL_TYPE_PATH)
-    _require(source, [f"obs[{name!r}]" for name in labels if name not in adata.obs.columns])
-    texts = {name: adata.obs[name].astype(str).to_numpy(object) for name in labels}
-    texts[keys.CELL_TYPE_CONFIDENCE] = adata.obs[keys.CELL_TYPE_CONFIDENCE].to_numpy(float)
+    numbers = (keys.CELL_TYPE_CONFIDENCE, keys.CELL_TYPE_SUPPORT)
+    names = (*keys.CATEGORIES_OF_STAGE_H, *numbers)
+    _require(source, [f"obs[{name!r}]" for name in names if name not in adata.obs.columns])
+    given = {
+        name: adata.obs[name].astype(str).to_numpy(object) for name in keys.CATEGORIES_OF_STAGE_H
+    } | {name: adata.obs[name].to_numpy(float) for name in numbers}
     first = lineage_in(adata, source).clusters[0]
-    columns = {"cell_id": np.asarray(adata.obs_names, dtype=object), keys.CLUSTER: first, **texts}
-    return checked(Annotations, pd.DataFrame(columns))
+    columns = {"cell_id": np.asarray(adata.obs_names, dtype=object), keys.CLUSTER: first, **given}
+    return frame(Annotations, columns)
 
 
 def _records(adata: "AnnData", source: str) -> tuple[IterationRecord, ...]:
@@ -163,8 +170,9 @@ def attach_lineage(adata: "AnnData", lineage: Lineage) -> "AnnData":
     Returns
     -------
     ``obs`` has ``cluster_lvl0`` and ``cell_type_lvl0`` as they were before the last iteration,
-    ``cluster_lvl1`` and ``cell_type_lvl1`` after it, what was last done to each cell, and when; and
-    the cluster of each cell after every iteration.
+    ``cluster_lvl1`` and ``cell_type_lvl1`` after it, what was last done to each cell, and when; the
+    label of each cell alone, ``cell_type_cell``, as it is now; and the cluster of each cell after
+    every iteration.
     """
     result = adata.copy()
     labels = [_labels_of_stage_h(adata, lineage), *(_labels(r) for r in lineage.records)]
@@ -177,6 +185,9 @@ def attach_lineage(adata: "AnnData", lineage: Lineage) -> "AnnData":
         kinds = [labels[step][cluster] for cluster in clusters]
         name = (keys.CELL_TYPE_LVL0, keys.CELL_TYPE_LVL1)[number]
         result.obs[name] = pd.Categorical(kinds)
+    if lineage.records:
+        result.obs[keys.CELL_TYPE_CELL] = pd.Categorical(lineage.cell_labels.labels)
+        result.obs[keys.CELL_TYPE_CELL_PATH] = pd.Categorical(lineage.cell_labels.paths)
     actions, numbers = _actions(lineage)
     result.obs[keys.REFINEMENT_ACTION] = pd.Categorical(actions)
     result.obs[keys.REFINEMENT_ITERATION] = numbers

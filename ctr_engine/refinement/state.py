@@ -13,7 +13,8 @@ from ctr_engine.gating.decider import Decider
 class ClusterState:
     """One cluster. ``path`` is empty when unassigned or of a label that the map does not have.
 
-    ``confidence`` is the smallest lead on the way to the label that scoring gives.
+    ``confidence`` is the smallest lead on the way to the label that scoring gives, ``support`` how
+    far that label can be trusted; None where an operation gave another one.
 
     ``held`` says that an override, a relabelling or a merge gave the label, which rescoring keeps;
     ``overridden`` that it was an override, ``by_hand`` that a person asked for it.
@@ -27,6 +28,7 @@ class ClusterState:
     score: float | None
     stop_reason: str
     confidence: float = 0.0
+    support: float | None = None
     held: bool = False
     overridden: bool = False
     by_hand: bool = False
@@ -49,6 +51,7 @@ def states_of(
             score=None if np.isnan(row["assigned_score"]) else float(row["assigned_score"]),
             stop_reason=row["stop_reason"],
             confidence=float(row["confidence"]),
+            support=float(row["support"]),
             held=row["cluster_id"] in overridden,
             overridden=row["cluster_id"] in overridden,
             unsplittable=row["cluster_id"] in unsplittable,

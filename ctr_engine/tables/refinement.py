@@ -68,6 +68,8 @@ class RefinedClusters(Table):
 
     cell_id: str = col("Cell.", unique=True)
     clusters: object = names("Its cluster after Stage H, then after each iteration.")
+    cell_type_cell: str = col("Label that its own markers prefer, after the last iteration.")
+    cell_type_cell_path: str = col("Path of that label; empty for none.")
 
 
 class FinalAnnotations(Table):
@@ -79,6 +81,16 @@ class FinalAnnotations(Table):
     cell_type_path: str = col("Path of the label; empty for none, and for one of a person.")
     cell_type_root: str = col("Root of the label; a label of a person is its own.")
     cell_type_confidence: float = col("Smallest lead on the way that scoring goes.", ge=0)
+    cell_type_support: float = col(
+        "Support of the label in its cluster; null where an operation gave the label.",
+        nullable=True,
+        ge=0,
+        le=1,
+    )
+    cell_type_cell: str = col(
+        "Cell type that its own markers prefer, of the label and the rivals that passed."
+    )
+    cell_type_cell_path: str = col("Path of that cell type; empty for none.")
     decided_by: str = col(
         "What gave the label: Stage H, scoring of a part or of merged clusters, or an operation.",
         isin=DECIDED_BY,

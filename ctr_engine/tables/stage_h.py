@@ -35,7 +35,13 @@ class ClusterStatistics(Table):
     mean: float = col("Mean over the cluster.", unit="expression")
     median: float = col("Median over the cluster.", unit="expression")
     enrichment: float = col("(cluster statistic - centre) / std.", unit="SD")
+    positive_fraction_minus_02: float = col(
+        "Share that would be with the threshold 0.2 SD lower.", ge=0, le=1
+    )
+    positive_fraction_minus_01: float = col("The same, 0.1 SD lower.", ge=0, le=1)
     positive_fraction: float = col("Share of the cluster's cells that are positive.", ge=0, le=1)
+    positive_fraction_plus_01: float = col("The same, 0.1 SD higher.", ge=0, le=1)
+    positive_fraction_plus_02: float = col("The same, 0.2 SD higher.", ge=0, le=1)
     rank_sum: float = col("Sum of the cells' average ranks among all cells.", ge=0)
 
     class Config(Table.Config):
@@ -217,6 +223,12 @@ class ClusterAnnotations(Table):
     robustness: float = col(
         "Share of settings within 20 % of the thresholds that keep the label.", ge=0, le=1
     )
+    stability: float = col(
+        "Share of decisions with moved thresholds and weights and fewer markers that keep it.",
+        ge=0,
+        le=1,
+    )
+    support: float = col("stability * agreement: how far the label can be trusted.", ge=0, le=1)
 
 
 class NearMissReport(Table):
@@ -250,6 +262,11 @@ class Annotations(Table):
     cell_type_auto_root: str = col("Root of that label.")
     cell_type_auto_conf: float = col("Smallest margin on the path of the cluster.", ge=0)
     cell_type_auto_path: str = col("Path of the label; empty when unassigned.")
+    cell_type_auto_support: float = col("Support of the label in its cluster.", ge=0, le=1)
+    cell_type_cell: str = col(
+        "Cell type that its own markers prefer, of the label and the rivals that passed."
+    )
+    cell_type_cell_path: str = col("Path of that cell type; empty when unassigned.")
 
 
 class Preflight(Table):

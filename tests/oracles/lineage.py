@@ -83,8 +83,20 @@ def steps_of(cell: str, way: list[str], records: list[Row], stage_h: Row) -> lis
     return rows
 
 
-def final_label(cell: str, way: list[str], records: list[Row], stage_h: Row) -> Row:
-    """Row of the final annotations of a cell."""
+def final_label(
+    cell: str, way: list[str], records: list[Row], stage_h: Row, own: tuple[str, str]
+) -> Row:
+    """Row of the final annotations of a cell; ``own`` is the label of the cell alone."""
     last = steps_of(cell, way, records, stage_h)[-1]
     names = ("cell_id", *OF_STAGE_H, "decided_by", "decided_in")
-    return {"clusters": list(way), **{name: last[name] for name in names}}
+    support = stage_h["cell_type_auto_support"]
+    for one in records[-1]["clusters"] if records else ():
+        if one["cluster_id"] == way[-1]:
+            support = one["support"]
+    return {
+        "clusters": list(way),
+        "cell_type_support": support,
+        "cell_type_cell": own[0],
+        "cell_type_cell_path": own[1],
+        **{name: last[name] for name in names},
+    }

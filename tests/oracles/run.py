@@ -4,6 +4,7 @@ import json
 import re
 
 from .assignment import annotation, candidates, gate_rows, step_rows, walk
+from .cells import path_of_cell, rivals
 from .gates import node_gates
 from .gating_params import merge_gating
 from .names import alias_groups, resolve
@@ -16,6 +17,7 @@ from .wilcoxon import rank_lookup, wilcoxon_scores
 ADAPTIVE_SCORING = {"positive_threshold": "otsu", "parent_markers": "alternatives"}
 PROFILES = ("reference", "adaptive")
 TABLES = (
+    "cells",
     "reference_values",
     "marker_scores",
     "decision_steps",
@@ -68,7 +70,12 @@ def run_cluster(cells: list[int], lookup: dict, shared: dict) -> dict:
         votes = composition(cells, voted, nodes, scaled, gap)
         row["composition"] = json.dumps(votes, sort_keys=True)
     row["agreement"] = agreement(cells, trace["walked"], nodes, scaled)
+    among = rivals(trace, nodes, scores, gates, gating)
+    gap, assigned = gating["per_cell_gap_threshold"], row["assigned_path"]
     return {
+        "cells": [
+            {"cell": i, "path": path_of_cell(i, assigned, among, nodes, scaled, gap)} for i in cells
+        ],
         "marker_scores": list(scores.values()),
         "decision_steps": step_rows(trace, nodes, scores, gates),
         "gating_details": gate_rows(trace, nodes, gates),

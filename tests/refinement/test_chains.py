@@ -14,6 +14,7 @@ from ctr_engine.documents import Document, parse_document
 from ctr_engine.errors import ConfigError, CtrError
 from ctr_engine.io.samples import read_sample, write_h5ad
 from ctr_engine.profiles import AnalysisParams
+from ctr_engine.refinement.cells import labels_of_cells
 from ctr_engine.refinement.convergence import Round, is_finished, iterate, next_round
 from ctr_engine.refinement.engine import Sample, Scored, execute, score_partition
 from ctr_engine.refinement.lineage import Lineage
@@ -469,7 +470,7 @@ def test_iterations_through_stored_samples_are_those_of_one_call(
         assert record.waiting == waiting(one)
         assert record.manual_entries == one.manual_entries
         before = one.iteration.after
-        whole = whole.then(before.partition, record)
+        whole = whole.then(before.partition, record, labels_of_cells(opened.sample, before))
     assert len(rounds) >= steps, "else one call is the other"
     path = annotated
     for number in range(1, len(rounds) + 2):
@@ -491,7 +492,8 @@ def test_iterations_through_stored_samples_are_those_of_one_call(
         assert one.iteration.after.states == expected.iteration.after.states
         assert one.iteration.log.equals(expected.iteration.log)
         record = record_of(step.sample, step.scored, one, lineage.records, ORIGIN)
-        lineage = lineage.then(one.iteration.after.partition, record)
+        after = one.iteration.after
+        lineage = lineage.then(after.partition, record, labels_of_cells(step.sample, after))
         path = tmp_path / f"{number}.h5ad"
         write_h5ad(attach_lineage(adata, lineage), path)
     assert number == len(rounds) + 1
@@ -503,5 +505,6 @@ def assert_same(left: Lineage, right: Lineage):
     assert [ids.tolist() for ids in left.clusters] == [ids.tolist() for ids in right.clusters]
     assert left.records == right.records
     assert left.content_sha256 == right.content_sha256
+    assert left.cell_labels.same_as(right.cell_labels)
     assert left.partition.held == right.partition.held
     assert left.stop_reason == right.stop_reason

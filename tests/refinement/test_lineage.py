@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandera.config import config_context
 
+from ctr_engine.cell_labels import CellLabels
 from ctr_engine.errors import CellMismatchError, CtrError, TableError
 from ctr_engine.io.lineage import CONTENT, read_lineage, write_lineage
 from ctr_engine.io.tables import read_notes, write_parquet
 from ctr_engine.profiles import AnalysisParams
+from ctr_engine.refinement.cells import labels_of_cells
 from ctr_engine.refinement.convergence import Round, stop_of
 from ctr_engine.refinement.engine import Sample, Scored, execute, score_partition
 from ctr_engine.refinement.lineage import (
@@ -99,7 +101,7 @@ def carried_out(*steps: Sequence[Any]) -> tuple[Lineage, list[Scored]]:
         one = Round(number, proposal, iteration, stop_of(sample, before, iteration, number))
         record = record_of(sample, before, one, lineage.records, ORIGIN)
         before = iteration.after
-        lineage = lineage.then(before.partition, record)
+        lineage = lineage.then(before.partition, record, labels_of_cells(sample, before))
         states.append(before)
     return lineage, states
 
@@ -123,7 +125,10 @@ def assert_as_the_slow_loop(lineage: Lineage, labels: pd.DataFrame, every: int =
     assert len(found) == len(stage_h)
     for i, cell in enumerate(lineage.cell_ids.tolist()):
         way = way_of(lineage, i)
-        assert found[i] == final_label(cell, way, records, stage_h[i])
+        own = (stage_h[i]["cell_type_cell"], stage_h[i]["cell_type_cell_path"])
+        if records:
+            own = (lineage.cell_labels.labels[i], lineage.cell_labels.paths[i])
+        assert found[i] == final_label(cell, way, records, stage_h[i], own)
         if i % every == 0:
             steps = rows_of(history(lineage, cell, stage_h[i]))
             expected = steps_of(cell, way, records, stage_h[i])
@@ -303,8 +308,12 @@ def test_any_chain_is_as_the_slow_loop_says_also_from_a_file(data, tmp_path_fact
 def test_the_order_of_the_cells_does_not_matter():
     lineage, _ = carried_out(*STEPS)
     order = np.random.default_rng(0).permutation(len(CELLS))
+    own = lineage.cell_labels
     mixed = Lineage(
-        lineage.cell_ids[order], tuple(ids[order] for ids in lineage.clusters), lineage.records
+        lineage.cell_ids[order],
+        tuple(ids[order] for ids in lineage.clusters),
+        lineage.records,
+        CellLabels(own.labels[order], own.paths[order]),
     )
     labels = annotations().iloc[order].reset_index(drop=True)
     expected = final_annotations(lineage, annotations()).iloc[order].reset_index(drop=True)
@@ -344,6 +353,7 @@ def small_record(number: int, ids: Sequence[str]) -> IterationRecord:
             root="R",
             score=None,
             confidence=0.5,
+            support=0.25,
             decided_by="stage_h",
             decided_in=0,
         )
@@ -376,6 +386,7 @@ def assert_same(left: Lineage, right: Lineage):
     assert [ids.tolist() for ids in left.clusters] == [ids.tolist() for ids in right.clusters]
     assert left.records == right.records
     assert left.content_sha256 == right.content_sha256
+    assert left.cell_labels.same_as(right.cell_labels)
 
 
 TWO = small("3 3 4", "3:0 3:1 4", "3:0 4 4")
@@ -395,7 +406,7 @@ def test_the_steps_of_each_cell_are_its_row_of_the_table():
 def test_a_step_more_keeps_what_was_and_changes_nothing_in_place():
     one = small("3 3 4", "3:0 3:1 4")
     partition = Partition(one.cell_ids.copy(), TWO.clusters[-1], {})
-    assert_same(one.then(partition, TWO.records[-1]), TWO)
+    assert_same(one.then(partition, TWO.records[-1], None), TWO)
     assert len(one.clusters) == 2
     assert len(one.records) == 1
 
@@ -405,7 +416,7 @@ def test_an_iteration_of_other_cells_is_refused(cells):
     other = np.array(cells.split(), dtype=object)
     partition = Partition(other, np.array(["3"] * len(other), dtype=object), {})
     with pytest.raises(CellMismatchError, match="is of other cells than the ones before it"):
-        TWO.then(partition, TWO.records[-1])
+        TWO.then(partition, TWO.records[-1], None)
 
 
 @pytest.mark.parametrize("more", [None, {"mine": "µ: 7"}])
@@ -620,6 +631,7 @@ def test_the_hash_sees_all_of_a_cluster():
         "root": "S",
         "score": 1.0,
         "confidence": 0.25,
+        "support": 0.75,
         "decided_by": "merge",
         "decided_in": 1,
     }

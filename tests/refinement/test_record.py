@@ -7,6 +7,7 @@ import pytest
 
 from ctr_engine.errors import InputError
 from ctr_engine.io.samples import read_sample, write_h5ad
+from ctr_engine.refinement.cells import labels_of_cells
 from ctr_engine.refinement.convergence import Round, clusters_as_sets, stop_of
 from ctr_engine.refinement.engine import execute
 from ctr_engine.refinement.manual import ManualPlan
@@ -51,8 +52,10 @@ def one_iteration(adata, plan):
     stop = stop_of(opened.sample, opened.scored, iteration, number)
     first = Round(number, proposal, iteration, stop)
     record = record_of(opened.sample, opened.scored, first, opened.lineage.records, ORIGIN)
+    after = iteration.after
+    lineage = opened.lineage.then(after.partition, record, labels_of_cells(opened.sample, after))
     return (
-        attach_lineage(adata, opened.lineage.then(iteration.after.partition, record)),
+        attach_lineage(adata, lineage),
         first,
         record,
     )

@@ -6,11 +6,11 @@ import pytest
 import scipy.sparse as sp
 
 from ctr_engine.analysis import annotate
+from ctr_engine.evaluation import compare_with_truth
 from ctr_engine.expression import ExpressionParams, read_expression
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.reporting import figures
 from ctr_engine.reporting.reasons import reasons
-from ctr_engine.reporting.truth import compare_with_truth
 from tests.bad_inputs import good_sample
 from tests.builders import marker_map
 
