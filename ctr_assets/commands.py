@@ -128,6 +128,8 @@ def _show_refinement(project: Project, partition: Partition) -> None:
 
 def _show_places(project: Project) -> None:
     storage = project.storage
+    profile = project.config.defaults.profile
+    print(f"Profile: {profile} (docs/methods.md#profiles), as {project.root}/ctr.yaml says")
     print(f"Tables:  {storage}/<table>/<tissue>__<sample>.parquet")
     print(f"Labels:  {storage}/final_annotations/<tissue>__<sample>.parquet")
     print(f"scanpy:  {storage}/refined/<tissue>__<sample>.h5ad")

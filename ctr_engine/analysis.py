@@ -19,11 +19,17 @@ from ctr_engine.de import de_lookup, rank_genes_groups
 from ctr_engine.errors import CellMismatchError, Fault, InputError
 from ctr_engine.expression import ExpressionView
 from ctr_engine.gating.decider import Decider
-from ctr_engine.gating.descend import decision_steps, gating_details, walk_clusters
+from ctr_engine.gating.descend import (
+    assignment,
+    decision_steps,
+    gating_details,
+    walk_clusters,
+)
 from ctr_engine.gating.near_misses import near_misses
 from ctr_engine.gating.stability import stability
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.panel import ResolvedMap, resolve_map
+from ctr_engine.mixed_lineage import as_columns, mixed_lineages
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.scoring import evidence, marker_evidence, marker_scores, score_matrices
 from ctr_engine.tables import Annotations, Clusters, frame, natural_key
@@ -115,10 +121,12 @@ def decide(
     walks = walk_clusters(results, decider.limits, resolved, decider.gating.max_ambiguity)
     ids = clusters["cluster_id"].tolist()
     stable = stability(found, scoring, decider)
+    paths = [assignment(walk, resolved, results)["assigned_path"] for walk in walks]
+    mixed = as_columns(mixed_lineages(found, resolved, view, ids, paths))
     return Decisions(
         decision_steps(walks, found, scores, results, resolved),
         gating_details(walks, found, results, resolved),
-        cluster_annotations(walks, decider, statistics, view, ids, stable),
+        cluster_annotations(walks, decider, statistics, view, ids, stable, mixed),
         near_misses(decider, params.report.near_miss_margin),
         decider,
         decider.rules.warnings,

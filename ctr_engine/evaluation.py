@@ -1,13 +1,16 @@
 """How labels compare with known ones, and whether their support can be trusted."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ctr_engine.keys import PATH_SEPARATOR
+from ctr_engine.tables import Accuracy, Confusion, from_rows
 
 N_BINS = 10
 """Bins of equal width in which support is held against the share of right clusters."""
@@ -45,6 +48,78 @@ class SupportCheck:
     n_clusters: int
     auroc: float | None
     calibration_error: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labels of a sample beside known ones; ``confusion`` by the kind of label.
+
+    ``ceiling`` is the share of right cells if each cluster had its commonest true label.
+    """
+
+    accuracy: pd.DataFrame
+    confusion: Mapping[str, pd.DataFrame]
+    ceiling: float
+    support: SupportCheck
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it but the confusion, ready for JSON."""
+        return {
+            "accuracy": self.accuracy.to_dict("records"),
+            "ceiling": self.ceiling,
+            "support": asdict(self.support),
+        }
+
+
+def evaluate(
+    assigned: Mapping[str, Sequence[str]],
+    truth: Sequence[str],
+    clusters: Sequence[str],
+    cluster_paths: Sequence[str],
+    support: Sequence[float],
+) -> Evaluation:
+    """Compare several kinds of labels of one sample with known ones.
+
+    Parameters
+    ----------
+    assigned
+        Path of each cell's label, by the kind of label.
+    truth
+        True path of each cell; empty where it is not to be scored.
+    clusters, cluster_paths, support
+        Cluster of each cell, path of its label, and the support of that label.
+
+    Raises
+    ------
+    ValueError
+        If no cell has a known label.
+    """
+    rows = []
+    for name, paths in assigned.items():
+        seen = compare_with_truth(paths, truth)
+        rows.append({"labels": name, **asdict(seen), "hierarchical_f": seen.hierarchical_f})
+    best = majorities(clusters, truth)
+    of_cluster = dict(zip(clusters, zip(cluster_paths, support, strict=True), strict=True))
+    judged = [(of_cluster[one][1], of_cluster[one][0] == path) for one, path in best.items()]
+    return Evaluation(
+        from_rows(Accuracy, rows),
+        {name: confusion_table(paths, truth) for name, paths in assigned.items()},
+        compare_with_truth(ceiling(clusters, truth), truth).exact,
+        check_support([given for given, _ in judged], [right for _, right in judged]),
+    )
+
+
+def confusion_table(paths: Sequence[str], truth: Sequence[str]) -> pd.DataFrame:
+    """Count the cells of each pair of true and assigned paths, as a ``Confusion`` table."""
+    pairs = Counter((true, found) for found, true in zip(paths, truth, strict=True) if true)
+    known = Counter[str]()
+    for (true, _), k in pairs.items():
+        known[true] += k
+    rows = [
+        {"true_path": true, "assigned_path": found, "n_cells": k, "share": k / known[true]}
+        for (true, found), k in sorted(pairs.items())
+    ]
+    return from_rows(Confusion, rows)
 
 
 def compare_with_truth(paths: Sequence[str], truth: Sequence[str]) -> TruthComparison:
@@ -128,14 +203,24 @@ def check_support(support: Sequence[float], right: Sequence[bool]) -> SupportChe
     return SupportCheck(
         n_clusters=len(given),
         auroc=float(roc_auc_score(hits, given)) if both else None,
-        calibration_error=sum(
-            weight * abs(expected - seen) for expected, seen, weight in reliability(given, hits)
-        ),
+        calibration_error=calibration_error(given, hits),
+    )
+
+
+def calibration_error(
+    support: npt.NDArray[np.float64], right: npt.NDArray[np.bool_ | np.float64]
+) -> float:
+    """Mean difference of support and what is right, over bins weighted by their clusters.
+
+    ``right`` is whether a cluster is right, or the share of its cells that are.
+    """
+    return sum(
+        weight * abs(expected - seen) for expected, seen, weight in reliability(support, right)
     )
 
 
 def reliability(
-    support: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
+    support: npt.NDArray[np.float64], right: npt.NDArray[np.bool_ | np.float64]
 ) -> list[tuple[float, float, float]]:
     """Mean support, share that is right and share of the clusters, for each bin that has any."""
     bins = np.minimum((support * N_BINS).astype(int), N_BINS - 1)

@@ -16,6 +16,7 @@ from ctr_engine.errors import Fault, InputError, PanelError
 from ctr_engine.keys import LAYER_PRIORITY, X_LAYER
 from ctr_engine.markers.panel import Panel, Resolver
 from ctr_engine.params import Params, Real
+from ctr_engine.positions import Positions, positions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,6 +71,9 @@ class ExpressionView:
         ``cell_ids``.
     warnings
         What a reader of the result should know.
+    coordinates
+        Places of the cells in the tissue, shape ``(n_cells, 2)``, NaN where a cell has none; None
+        where the sample has no coordinates.
     """
 
     values: Matrix
@@ -78,6 +82,7 @@ class ExpressionView:
     layer: str
     technical: pd.DataFrame
     warnings: tuple[str, ...] = ()
+    coordinates: Positions | None = None
 
     @property
     def n_cells(self) -> int:
@@ -150,6 +155,7 @@ def read_expression(
                 )
             ],
         )
+    places = positions(adata)
     panel = Panel(
         tuple(kept.tolist()), technical_columns, tuple(columns[features][~spread].tolist())
     )
@@ -160,6 +166,7 @@ def read_expression(
         layer=layer,
         technical=technical,
         warnings=warnings,
+        coordinates=places["spatial"] if "spatial" in places else None,
     )
 
 

@@ -63,6 +63,9 @@ class ReportParams(Params):
     near_miss_margin: Annotated[Real, Field(ge=0)] = Field(
         0.1, description="A label that a smaller change of one threshold gives is a near miss."
     )
+    review_support: Fraction = Field(
+        0.3, description="Clusters with a smaller support are listed for review. 0 to 1."
+    )
     review_robustness: Fraction = Field(
         0.8, description="Clusters with a smaller robustness are listed for review. 0 to 1."
     )

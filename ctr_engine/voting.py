@@ -5,7 +5,7 @@ sample SD, clipped at +-10), of which only the cells and markers in question are
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,7 @@ def cluster_annotations(
     view: ExpressionView,
     clusters: Sequence[str],
     stable: Float64,
+    mixed: Iterable[Mapping[str, object]],
 ) -> pd.DataFrame:
     """Label every cluster, with the votes and the agreement of its cells.
 
@@ -57,6 +58,8 @@ def cluster_annotations(
         Expression and cluster id of the cells.
     stable
         What :func:`~ctr_engine.gating.stability.stability` returned for the clusters.
+    mixed
+        Columns of :func:`~ctr_engine.mixed_lineage.as_columns` for each cluster.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def cluster_annotations(
     kept, resolved = robustness(decider), decider.resolved
     reference = statistics.reference
     rows = []
-    for walk in walks:
+    for walk, lineages in zip(walks, mixed, strict=True):
         end = ends[walk.cluster]
         cells = order[end - statistics.n_cells[walk.cluster] : end]
         agreement = _agreement(walk, resolved, reference, view, cells)
@@ -88,6 +91,7 @@ def cluster_annotations(
                 "robustness": float(kept[walk.cluster]),
                 "stability": float(stable[walk.cluster]),
                 "support": float(stable[walk.cluster]) * agreement,
+                **lineages,
             }
         )
     return from_rows(ClusterAnnotations, rows)

@@ -45,7 +45,11 @@ def marker_names(n: int) -> list[str]:
 
 
 def expression(
-    rows: Any, markers: Sequence[str] | None = None, *, sparse: type | None = None
+    rows: Any,
+    markers: Sequence[str] | None = None,
+    *,
+    sparse: type | None = None,
+    coordinates: Any = None,
 ) -> ExpressionView:
     """View on the given values, cells by markers, as they are."""
     values: Any = np.asarray(rows, dtype=np.float32)
@@ -53,7 +57,14 @@ def expression(
     cells = np.array([f"cell_{i}" for i in range(values.shape[0])])
     if sparse is not None:
         values = sp.csc_matrix(sparse(values))
-    return ExpressionView(values, cells, Panel(tuple(names)), "X", pd.DataFrame(index=cells))
+    return ExpressionView(
+        values,
+        cells,
+        Panel(tuple(names)),
+        "X",
+        pd.DataFrame(index=cells),
+        coordinates=coordinates,
+    )
 
 
 def sample(rows: Any, markers: Sequence[str], **layers: Any) -> anndata.AnnData:

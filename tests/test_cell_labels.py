@@ -24,7 +24,7 @@ ROWS = [
     [2, 9, 1, 0, 0],  # an X
     [2, 9, 1, 0, 0],  # an X
     [2, 1, 9, 0, 0],  # a Y among them
-    [2, 1, 1, 9, 0],  # B speaks against Z, which does not pass
+    [2, 9, 1, 9, 0],  # B speaks against Z, which does not pass
     [0, 0, 0, 0, 9],
     [0, 0, 0, 0, 9],
     [0, 0, 0, 0, 9],

@@ -1,6 +1,7 @@
 """Scores, decisions and labels: everything below the marker map."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pandas as pd
 from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_outs
 from ctr_assets.assets.inputs import marker_map as marker_map_source
 from ctr_assets.assets.inputs import observe
-from ctr_assets.checks import cells_spec, schema_spec
+from ctr_assets.checks import advice, advisory_spec, cells_spec, schema_spec
 from ctr_assets.metadata import column_lineage, step
 from ctr_assets.outputs import Basis, materialized, table_output, with_cells, with_metadata
 from ctr_assets.partitions import parse_key
@@ -40,7 +41,8 @@ from ctr_engine.tables import (
 MAP_HASH = "marker_map_hash"
 CLUSTER_ANNOTATIONS = "cluster_annotations"
 NEAR_MISSES = "near_miss_report"
-_MOST_REASONS = 200
+FEW_UNASSIGNED, SUPPORTED = "few_unassigned", "labels_supported"
+_MOST_REASONS, _MANY = 200, 0.2
 
 SCORES = {
     "marker_scores": "One row per cluster and cell type: the score and its parts.",
@@ -219,6 +221,7 @@ def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadat
                 "cluster": row["cluster_id"],
                 "cells": int(row["n_cells"]),
                 "label": row["assigned_label"],
+                "support": round(row["support"], 2),
                 "why": why[row["cluster_id"]],
             }
         )
@@ -229,7 +232,12 @@ def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadat
 
 @dg.asset(
     io_manager_key="tables",
-    check_specs=[schema_spec("annotations"), cells_spec("annotations")],
+    check_specs=[
+        schema_spec("annotations"),
+        cells_spec("annotations"),
+        advisory_spec(FEW_UNASSIGNED, "annotations", "At most a fifth of the cells has no label."),
+        advisory_spec(SUPPORTED, "annotations", "No cluster has less support than review_support."),
+    ],
     **op_settings(),
     **asset_settings(names=True),
 )
@@ -246,7 +254,8 @@ def annotations(
     with step() as measured:
         folder, view = project.open(), stage_h_input.read()
         partition, in_force = parse_key(context.partition_key), scored_map(context, folder)
-        gating = folder.pipeline_for(partition).analysis.gating_for(in_force)
+        analysis = folder.pipeline_for(partition).analysis
+        gating = analysis.gating_for(in_force)
         cells = label_cells(
             view,
             leiden_clusters["cluster_id"].to_numpy(object),
@@ -273,7 +282,26 @@ def annotations(
         **lineage,
     }
     params = {"per_cell_gap_threshold": gating.per_cell_gap_threshold}
-    return materialized(context, with_metadata(output, metadata), Basis(params))
+    told = _advice(cluster_annotations, analysis.report.review_support)
+    output = replace(with_metadata(output, metadata), advice=told)
+    return materialized(context, output, Basis(params))
+
+
+def _advice(annotated: pd.DataFrame, least: float) -> list[dg.AssetCheckResult]:
+    """Warn of many cells without a label, and of labels that little supports."""
+    n_cells = int(annotated["n_cells"].sum())
+    lost = annotated["stop_reason"] == "no_root_passed"
+    n_lost = int(annotated.loc[lost, "n_cells"].sum())
+    many = f"{n_lost:,} of {n_cells:,} cells are Unassigned; ctr explain says why"
+    weak = annotated[~lost & (annotated["support"] < least)]
+    doubtful = [
+        f"cluster {row['cluster_id']}, {row['assigned_label']}: support {row['support']:.2f}"
+        for row in weak.sort_values("support").to_dict("records")
+    ]
+    return [
+        advice(FEW_UNASSIGNED, "annotations", (many,) if n_lost > _MANY * n_cells else ()),
+        advice(SUPPORTED, "annotations", doubtful[:_MOST_REASONS]),
+    ]
 
 
 ASSETS = [scores, decisions, annotations]

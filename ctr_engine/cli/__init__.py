@@ -8,6 +8,7 @@ from ctr_engine.cli.annotate import annotate
 from ctr_engine.cli.check_map import check_map
 from ctr_engine.cli.compare import compare
 from ctr_engine.cli.console import FriendlyGroup
+from ctr_engine.cli.evaluate import evaluate
 from ctr_engine.cli.explain import explain
 from ctr_engine.cli.export_markers import export_markers
 from ctr_engine.cli.history import history
@@ -55,6 +56,7 @@ def build_app() -> typer.Typer:
     app.command("explain")(explain)
     app.command("compare")(compare)
     app.command("tune")(tune)
+    app.command("evaluate")(evaluate)
     app.command("export-markers")(export_markers)
     app.command("simulate")(simulate)
     app.command("schema")(schema)

@@ -206,6 +206,7 @@ def _refinement(request: "RunRequest", params: "PipelineParams") -> "RefineReque
         execute=True,
         until_converged=False,
         given=params.refinement,
+        profile=None,
         preset=params.chosen_refinement_preset,
         focus_labels=None,
         focus_clusters=None,
@@ -308,7 +309,19 @@ def _summary(result: "RunResult", request: "RunRequest") -> None:
 
 
 def _advice(result: "RunResult", request: "RunRequest") -> str:
-    """Say what would help against many Unassigned cells: first the map, then the profile."""
+    """Say what left many cells Unassigned, and what would help: the map, then the profile."""
+    from ctr_engine.reporting.reasons import refusals
+
+    first = refusals(result.tables)[0]
+    marker = f" ({first.marker})" if first.marker else ""
+    did = (
+        f"{first.n_cells:,} of them because the nearest root {first.root} fails "
+        f"{first.gate}{marker}. "
+    )
+    return did + _remedy(result, request)
+
+
+def _remedy(result: "RunResult", request: "RunRequest") -> str:
     from ctr_engine.reporting.reasons import out_of_reach
 
     lost = out_of_reach(result.tables["decision_steps"])

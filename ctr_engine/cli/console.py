@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -69,11 +69,18 @@ def show_reasons(tables: "Mapping[str, DataFrame]", title: str) -> None:
 
     why = reasons(tables)
     shown = Table(title=Text(title))
-    for name in ("cluster", "cells", "cell type", "stop reason", "why"):
-        shown.add_column(name, justify="right" if name == "cells" else "left", overflow="fold")
+    for name in ("cluster", "cells", "cell type", "support", "stop reason", "why"):
+        justify: Literal["left", "right"] = "right" if name in ("cells", "support") else "left"
+        shown.add_column(name, justify=justify, overflow="fold")
     for row in tables["cluster_annotations"].to_dict("records"):
         cluster = row["cluster_id"]
-        texts = (cluster, f"{row['n_cells']:,}", row["assigned_label"], row["stop_reason"])
+        texts = (
+            cluster,
+            f"{row['n_cells']:,}",
+            row["assigned_label"],
+            f"{row['support']:.0%}",
+            row["stop_reason"],
+        )
         shown.add_row(*(Text(text) for text in (*texts, why[cluster])))
     Console().print(shown)
 

@@ -58,10 +58,13 @@ def _show(found: "Explanation", cell: str | None, all_markers: bool) -> None:
     console.print(Text(found.path or "no cell type of the map"), style="dim")
     lead = "no rival" if found.confidence is None else f"{found.confidence:.2f}"
     console.print(
-        f"{found.n_cells:,} cells · confidence {lead} · robustness {found.robustness:.0%} · "
-        f"agreement {found.agreement:.0%} · {found.stop_reason}"
+        f"{found.n_cells:,} cells · support {found.support:.0%} (stability {found.stability:.0%}, "
+        f"agreement {found.agreement:.0%}) · confidence {lead} · "
+        f"robustness {found.robustness:.0%} · {found.stop_reason}"
     )
     console.print(Text(found.reason[:1].upper() + found.reason[1:] + "."))
+    if found.mixed is not None:
+        console.print(Text(f"Mixed lineage: {found.mixed}."))
     for step in found.steps:
         _show_step(console, step)
         best = step.candidates[0]

@@ -57,6 +57,9 @@ def refine(
     focus_clusters: Annotated[
         str | None, typer.Option(help="Only these clusters and their parts, comma-separated.")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="reference or adaptive; that of the annotation by default.")
+    ] = None,
     n_jobs: Annotated[int | None, typer.Option(min=1, help="Threads; all by default.")] = None,
 ) -> None:
     """Divide mixed clusters and move labels, against the values of the whole sample."""
@@ -74,7 +77,8 @@ def refine(
     if execute and not auto and plan_file is None:
         msg = "nobody proposes anything; add --auto, --manual FILE, or both"
         raise ParameterError(msg)
-    params = _parameters(parameters, refinement_params, refinement_preset, max_iterations)
+    flags = (profile, refinement_params, refinement_preset, max_iterations)
+    params = _parameters(parameters, *flags)
     from ctr_engine.cli.refine_run import RefineRequest
 
     request = RefineRequest(
@@ -85,6 +89,7 @@ def refine(
         execute=execute,
         until_converged=until_converged,
         given=params.refinement,
+        profile=params.profile if "profile" in params.model_fields_set else None,
         preset=params.chosen_refinement_preset,
         focus_labels=names_in(focus_labels),
         focus_clusters=names_in(focus_clusters),
@@ -119,7 +124,11 @@ def _files(manual: Path | None, config: Path | None) -> tuple[Path | None, Path 
 
 
 def _parameters(
-    file: Path | None, flag: str | None, preset: str | None, max_iterations: int | None
+    file: Path | None,
+    profile: str | None,
+    flag: str | None,
+    preset: str | None,
+    max_iterations: int | None,
 ) -> "PipelineParams":
     from ctr_engine.cli.options import pipeline_params
     from ctr_engine.params import layered
@@ -127,7 +136,7 @@ def _parameters(
 
     params = pipeline_params(
         config=file,
-        profile=None,
+        profile=profile,
         scoring=None,
         gating=None,
         expression={},

@@ -43,6 +43,7 @@ from ctr_engine.refinement.sample import (
     attach_lineage,
     open_sample,
     profile_of,
+    set_profile,
 )
 from ctr_engine.tables import DiagnosticReport, FinalAnnotations, RefinementLog
 
@@ -61,6 +62,7 @@ class RefineRequest:
     execute: bool
     until_converged: bool
     given: RefinementParams
+    profile: str | None
     preset: RefinementPresetName | None
     focus_labels: tuple[str, ...] | None
     focus_clusters: tuple[str, ...] | None
@@ -100,6 +102,7 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
     manual = None if request.manual is None else read_any(request.manual)
     progress("reading")
     adata = read_sample(request.sample)
+    notes = _with_profile(adata, request)
     params = refinement_params(
         profile_of(adata, str(request.sample)), request.preset, request.given
     )
@@ -118,14 +121,27 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
         progress("writing")
         _write_report(request, proposal)
         lines = _places(request, "Nothing was changed; add --execute to do it.")
-        return RefineResult(proposal.report, proposal.plan, lines, _warnings([proposal]))
+        return RefineResult(proposal.report, proposal.plan, lines, notes + _warnings([proposal]))
     rounds = _rounds(opened, policy, request, progress)
     first = rounds[0].proposal
     _require_something(manual, first)
     progress("writing")
     lines = _write_all(request, adata, opened, rounds)
     proposals = [one.proposal for one in rounds]
-    return RefineResult(first.report, first.plan, lines, _warnings(proposals))
+    return RefineResult(first.report, first.plan, lines, notes + _warnings(proposals))
+
+
+def _with_profile(adata: "AnnData", request: RefineRequest) -> tuple[str, ...]:
+    """Let a sample be scored under another profile than it was annotated with."""
+    before = profile_of(adata, str(request.sample))
+    if request.profile is None or request.profile == before:
+        return ()
+    set_profile(adata, request.profile)
+    note = (
+        f"The sample was annotated with the profile {before}; it is scored and refined with "
+        f"{request.profile}, and cell_type_auto stays as it is."
+    )
+    return (note,)
 
 
 def _rounds(

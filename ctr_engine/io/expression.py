@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from ctr_engine.expression import ExpressionView
 from ctr_engine.io.samples import read_sample, write_h5ad
+from ctr_engine.keys import SPATIAL
 from ctr_engine.markers.panel import Panel
 
 _RECORD = "expression_view"
@@ -34,6 +35,7 @@ class ExpressionFile:
             layer=record["layer"],
             technical=pd.DataFrame(adata.obs),
             warnings=tuple(record["warnings"]),
+            coordinates=np.asarray(adata.obsm[SPATIAL]) if SPATIAL in adata.obsm else None,
         )
 
     def cell_ids(self) -> list[str]:
@@ -70,5 +72,6 @@ def write_expression(view: ExpressionView, path: Path) -> None:
         obs=view.technical,
         var=pd.DataFrame(index=list(view.panel.markers)),
         uns={_RECORD: json.dumps(record)},
+        obsm={} if view.coordinates is None else {SPATIAL: view.coordinates},
     )
     write_h5ad(adata, path)

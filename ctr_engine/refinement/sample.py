@@ -71,6 +71,13 @@ def profile_of(adata: "AnnData", source: str) -> str:
     return _annotated_with(adata, source)[0].profile
 
 
+def set_profile(adata: "AnnData", profile: str) -> None:
+    """Let a sample that ``ctr annotate`` wrote say that its base is another profile."""
+    record = json.loads(str(adata.uns[keys.UNS_PARAMS]))
+    record["given"]["profile"] = profile
+    adata.uns[keys.UNS_PARAMS] = json.dumps(record, sort_keys=True)
+
+
 def stored_map(adata: "AnnData", source: str) -> MarkerMap:
     """Marker map that a sample was annotated with.
 

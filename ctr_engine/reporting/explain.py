@@ -12,7 +12,7 @@ from ctr_engine.gating.decider import Decider
 from ctr_engine.gating.flips import Flip, flips
 from ctr_engine.gating.near_misses import label_of
 from ctr_engine.markers.gating_params import PER_ROOT
-from ctr_engine.reporting.reasons import reasons
+from ctr_engine.reporting.reasons import mixed_sentence, reasons
 from ctr_engine.tables import STOP_REASONS
 
 
@@ -109,8 +109,11 @@ class Explanation:
     path: str
     stop_reason: str
     confidence: float | None
-    robustness: float
+    support: float
+    stability: float
     agreement: float
+    robustness: float
+    mixed: str | None
     reason: str
     votes: Mapping[str, float] | None
     steps: tuple[Step, ...]
@@ -162,8 +165,11 @@ def explain(
         path=row["assigned_path"],
         stop_reason=row["stop_reason"],
         confidence=None if alone else float(row["confidence"]),
-        robustness=float(row["robustness"]),
+        support=float(row["support"]),
+        stability=float(row["stability"]),
         agreement=float(row["agreement"]),
+        robustness=float(row["robustness"]),
+        mixed=mixed_sentence(row),
         reason=str(reasons(own)[cluster_id]),
         votes=_votes(row["composition"]),
         steps=_steps(own, decider),

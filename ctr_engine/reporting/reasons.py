@@ -1,6 +1,8 @@
 """One sentence for each cluster: why it has its label, or why it has none."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -87,6 +89,72 @@ def _refused(steps: pd.DataFrame) -> str:
     text = f"nearest root {label} fails {best['fail_reason']}{marker}: {value} against {limit}"
     lost = [name for name in out_of_reach(steps) if name != label]
     return f"{text}; out of reach on this panel: {', '.join(lost)}" if lost else text
+
+
+def mixed_sentence(row: Mapping[Any, Any]) -> str | None:
+    """Say which two lineages a cluster shows, from its row of ``cluster_annotations``."""
+    if pd.isna(row["mixed_lineage"]):
+        return None
+    first, second = row["mixed_lineage_markers"]
+    text = (
+        f"{row['mixed_lineage_share']:.0%} of its cells are positive for {first} and {second}, "
+        f"which exclude each other ({row['mixed_lineage']})"
+    )
+    if pd.isna(row["mixed_lineage_explained"]):
+        return text
+    return f"{text}; {row['mixed_lineage_explained']:.0%} of these have a neighbour of the second"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A gate that left cells Unassigned: the nearest root, its gate, and the weakest marker."""
+
+    root: str
+    gate: str
+    marker: str
+    n_cells: int
+
+
+def refusals(tables: Mapping[str, pd.DataFrame]) -> list[Refusal]:
+    """Say which gates left cells Unassigned, the one with the most cells first.
+
+    Of every cluster without a label the root with the best score counts, with the first gate that
+    it failed. The marker is that of the root rule, else the root's own with the least enrichment,
+    or at ``anti_conflict`` its anti-marker with the most.
+
+    Parameters
+    ----------
+    tables
+        ``cluster_annotations``, ``decision_steps`` and ``marker_evidence`` of one run.
+    """
+    annotated = tables["cluster_annotations"]
+    lost = annotated[annotated["stop_reason"] == "no_root_passed"]
+    counts: dict[tuple[str, str, str], int] = {}
+    for cluster, n_cells in zip(lost["cluster_id"], lost["n_cells"], strict=True):
+        steps = tables["decision_steps"]
+        roots = steps[(steps["cluster_id"] == cluster) & (steps["step_idx"] == 0)]
+        best = roots.sort_values("child_score", ascending=False, kind="stable").iloc[0]
+        marker = best["fail_marker"]
+        if not isinstance(marker, str):
+            marker = _weakest(tables["marker_evidence"], cluster, best)
+        key = (str(best["child_label"]), str(best["fail_reason"]), marker)
+        counts[key] = counts.setdefault(key, 0) + int(n_cells)
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return [Refusal(*key, n_cells) for key, n_cells in ordered]
+
+
+def _weakest(evidence: pd.DataFrame, cluster: str, root: pd.Series) -> str:
+    """Marker of a root that fails it most; empty where it has none on the panel."""
+    against = root["fail_reason"] == "anti_conflict"
+    own = evidence[
+        (evidence["cluster_id"] == cluster)
+        & (evidence["path"] == root["child_path"])
+        & (evidence["role"] == ("anti_marker" if against else "marker"))
+    ]
+    if own.empty:
+        return ""
+    ordered = own.sort_values("enrichment", ascending=not against, kind="stable")
+    return str(ordered["marker"].iloc[0])
 
 
 def out_of_reach(steps: pd.DataFrame) -> list[str]:

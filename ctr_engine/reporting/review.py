@@ -6,19 +6,6 @@ from ctr_engine.profiles import ReportParams
 from ctr_engine.reporting.explain import Change, Explanation
 from ctr_engine.reporting.reasons import STOPS
 
-WEIGHTS = {
-    "unassigned": 8,
-    "ambiguous root": 8,
-    "low agreement": 4,
-    "ambiguous siblings": 3,
-    "low robustness": 3,
-    "anti-marker on": 3,
-    "near miss": 2,
-    "stops early": 2,
-    "markers missing": 1,
-}
-"""How urgent each finding is."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -36,20 +23,22 @@ class Review:
     explanation: Explanation
     findings: tuple[Finding, ...]
 
-    @property
-    def urgency(self) -> int:
-        """Sum of the weights of the findings."""
-        return sum(WEIGHTS[finding.kind] for finding in self.findings)
-
 
 def reviews(explanations: tuple[Explanation, ...], params: ReportParams) -> list[Review]:
-    """Judge every cluster, the most urgent first, larger clusters before smaller ones."""
+    """Judge every cluster, the least supported first, larger clusters before smaller ones."""
     judged = [Review(one, tuple(_findings(one, params))) for one in explanations]
-    return sorted(judged, key=lambda r: (-r.urgency, -r.explanation.n_cells))
+    return sorted(judged, key=lambda r: (r.explanation.support, -r.explanation.n_cells))
 
 
 def _findings(one: Explanation, params: ReportParams) -> list[Finding]:
     found = _stop(one)
+    if one.path and one.support < params.review_support:
+        parts = f"stability {one.stability:.0%}, agreement {one.agreement:.0%}"
+        text = f"support is {one.support:.0%}: {parts}"
+        found.append(Finding("low support", text, "Perhaps the map lacks what these cells are."))
+    if one.mixed is not None:
+        advice = "Doublets, or segmentation that takes in a neighbour; look at the image."
+        found.append(Finding("mixed lineage", one.mixed, advice))
     if one.robustness < params.review_robustness:
         text = f"{1 - one.robustness:.0%} of small changes of the thresholds give another label"
         found.append(Finding("low robustness", text, "ctr explain shows which threshold decides."))

@@ -21,6 +21,7 @@ from ctr_engine.tables.comparison import (
     LabelOverlap,
     RunDifferences,
 )
+from ctr_engine.tables.evaluation import EVALUATION_TABLES, Accuracy, Confusion
 from ctr_engine.tables.project import RejectedSamples
 from ctr_engine.tables.refinement import (
     REFINEMENT_TABLES,
@@ -55,12 +56,13 @@ from ctr_engine.tables.tuning import (
 )
 
 __all__ = [
-    "COMPARISON_TABLES", "GATES", "REFINEMENT_TABLES", "STAGE_H_TABLES", "STOP_REASONS",
-    "TUNING_TABLES", "Annotations", "CellChanges", "CellHistory", "ClusterAnnotations",
-    "ClusterChanges", "ClusterStatistics", "Clusters", "CohortSummary", "DELookup", "DecisionSteps",
-    "DiagnosticReport", "FinalAnnotations", "GatingDetails", "LabelFlow", "LabelOverlap",
-    "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight", "ReferenceValues",
-    "RefinedClusters", "RefinementLog", "RejectedSamples", "ReviewSheet", "RunDifferences",
-    "TuningClusters", "TuningLabels", "TuningSettings", "TuningShares", "arrow_schema", "checked",
-    "col", "column_names", "frame", "from_rows", "names", "natural_key",
+    "COMPARISON_TABLES", "EVALUATION_TABLES", "GATES", "REFINEMENT_TABLES", "STAGE_H_TABLES",
+    "STOP_REASONS", "TUNING_TABLES", "Accuracy", "Annotations", "CellChanges", "CellHistory",
+    "ClusterAnnotations", "ClusterChanges", "ClusterStatistics", "Clusters", "CohortSummary",
+    "Confusion", "DELookup", "DecisionSteps", "DiagnosticReport", "FinalAnnotations",
+    "GatingDetails", "LabelFlow", "LabelOverlap", "MarkerEvidence", "MarkerScores",
+    "NearMissReport", "Preflight", "ReferenceValues", "RefinedClusters", "RefinementLog",
+    "RejectedSamples", "ReviewSheet", "RunDifferences", "TuningClusters", "TuningLabels",
+    "TuningSettings", "TuningShares", "arrow_schema", "checked", "col", "column_names", "frame",
+    "from_rows", "names", "natural_key",
 ]  # fmt: skip

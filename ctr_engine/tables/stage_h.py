@@ -229,6 +229,19 @@ class ClusterAnnotations(Table):
         le=1,
     )
     support: float = col("stability * agreement: how far the label can be trusted.", ge=0, le=1)
+    mixed_lineage: str = col(
+        "Two branches that exclude each other and that its cells show together.", nullable=True
+    )
+    mixed_lineage_markers: object = names("The marker of each of them.")
+    mixed_lineage_share: float = col(
+        "Share of its cells that are positive for both markers.", nullable=True, ge=0, le=1
+    )
+    mixed_lineage_explained: float = col(
+        "Share of those cells with a neighbour of the second branch; null without coordinates.",
+        nullable=True,
+        ge=0,
+        le=1,
+    )
 
 
 class NearMissReport(Table):

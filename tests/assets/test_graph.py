@@ -23,7 +23,10 @@ PARENTS = {
     "marker_scores": {
         "marker_map", "stage_h_input", "reference_values", "cluster_statistics", "de_lookup",
     },
-    "annotations": {"stage_h_input", "leiden_clusters", "cluster_annotations"},
+    "annotations": {
+        "stage_h_input", "leiden_clusters", "reference_values", "cluster_annotations",
+        "decision_steps",
+    },
     "refinement_iteration_1": {
         "stage_h_input", "leiden_clusters", "cluster_annotations", "manual_plan",
     },
@@ -55,7 +58,7 @@ ITERATIONS = {f"refinement_iteration_{number}" for number in (1, 2, 3)}
 GPU_CAPABLE = {
     "pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics", *ITERATIONS,
 }  # fmt: skip
-ADVICE = {"converged", "manual_plan_carried_out"}
+ADVICE = {"converged", "manual_plan_carried_out", "few_unassigned", "labels_supported"}
 COHORT = dg.AssetKey("cohort_summary")
 
 

@@ -232,9 +232,9 @@ def test_a_decision_on_a_part_is_carried_out_once_the_part_is_there(coarse, tmp_
     assert check(coarse, "manual_plan_carried_out").passed
 
 
-def check(laboratory: Laboratory, name: str):
-    """Newest result of a check of the final labels."""
-    key = dg.AssetCheckKey(dg.AssetKey("final_annotations"), name)
+def check(laboratory: Laboratory, name: str, asset: str = "final_annotations"):
+    """Newest result of a check of the final labels, or of another asset."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), name)
     storage = laboratory.instance.event_log_storage
     (record,) = storage.get_asset_check_execution_history(key, limit=1)
     event = record.event
