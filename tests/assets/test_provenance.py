@@ -28,8 +28,8 @@ def test_everything_behind_the_labels_is_there_with_its_version(annotated):
     graph = {
         "sample", "marker_map", "manual_plan", "stage_h_input", "pca", "knn_graph",
         "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",
-        "marker_evidence", "cluster_annotations", "annotations", "refinement_iteration_1",
-        "refinement_iteration_2", "refinement_iteration_3", FINAL,
+        "marker_evidence", "decision_steps", "cluster_annotations", "annotations",
+        "refinement_iteration_1", "refinement_iteration_2", "refinement_iteration_3", FINAL,
     }  # fmt: skip
     assert set(found) == graph
     versions = annotated.versions(LIVER_1)

@@ -341,8 +341,8 @@ def test_json_is_strict_and_complete(seed):
     for found in every(seed):
         content = strict_json(json.dumps(found.as_json()))
         assert list(content) == [
-            "cluster_id", "n_cells", "label", "path", "stop_reason", "confidence", "robustness",
-            "agreement", "reason", "votes", "steps", "changes",
+            "cluster_id", "n_cells", "label", "path", "stop_reason", "confidence", "support",
+            "stability", "agreement", "robustness", "mixed", "reason", "votes", "steps", "changes",
         ]  # fmt: skip
         assert len(content["steps"]) == len(found.steps)
         for step in content["steps"]:
