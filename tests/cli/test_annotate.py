@@ -484,7 +484,9 @@ def test_many_unassigned_cells_come_with_something_to_try(files):
     sample, marker_map, out = files
     strict = ("--gating-params", '{"min_enrichment": {"0": 50}}')
     base = ("annotate", sample, "--marker-map", marker_map, "--out", out, *strict)
-    assert "Try --profile adaptive" in words(ctr(*base))
+    told = words(ctr(*base))
+    assert "Try --profile adaptive" in told
+    assert "of them because the nearest root Immune Cells fails low_enrichment (CD45)." in told
     assert "Try --profile" not in words(ctr(*base, "--profile", "adaptive"))
 
 

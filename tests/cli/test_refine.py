@@ -216,3 +216,24 @@ def test_results_of_annotate_are_not_mixed_with_those_of_refine(annotated):
     result = ctr("refine", annotated, "--out", annotated.parent)
     assert result.exit_code == 1
     assert "holds the results of a run; name another folder" in words(result)
+
+
+def test_another_profile_than_that_of_the_annotation_scores_and_is_told(annotated, tmp_path):
+    flags = ("--auto", "--execute", "--profile", "adaptive")
+    result = ctr("refine", annotated, "--out", tmp_path / "out", *flags, *SMALL)
+    assert result.exit_code == 0, words(result)
+    told = "annotated with the profile reference; it is scored and refined with adaptive"
+    assert told in words(result)
+    refined = anndata.read_h5ad(tmp_path / "out" / "refined.h5ad")
+    assert json.loads(refined.uns["stage_h_params"])["given"]["profile"] == "adaptive"
+    again = ctr("refine", tmp_path / "out" / "refined.h5ad", "--dry-run", "--profile", "adaptive")
+    assert told not in words(again)
+    record = json.loads(refined.uns["stage_refine_iteration_1"])
+    assert record["parameters"]["relabel_requires_pass"] is True
+
+
+def test_a_profile_that_does_not_exist_is_refused(annotated):
+    result = ctr("refine", annotated, "--dry-run", "--profile", "bold")
+    assert result.exit_code != 0
+    assert "reference" in words(result)
+    assert "adaptive" in words(result)
