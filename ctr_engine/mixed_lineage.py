@@ -163,11 +163,10 @@ class _Neighbours:
             return None
         k = min(N_NEIGHBOURS + 1, len(self.placed))
         tree = cKDTree(self.coordinates[self.placed])
-        _, nearest = tree.query(self.coordinates[asked], k=k)
+        _, nearest = tree.query(self.coordinates[asked], k=k)  # the cell itself is of the first
         around = self.placed[np.asarray(nearest).reshape(len(asked), -1)]
         of_branch = np.array([_related_below(label, branch) for label in self.labels])
-        others = around != asked[:, None]
-        return float((of_branch[around] & others).any(axis=1).mean())
+        return float(of_branch[around].any(axis=1).mean())
 
 
 def _described(one: _Flag, resolved: ResolvedMap, path: str, around: _Neighbours) -> Mixed:

@@ -457,6 +457,8 @@ def test_engine_and_slow_oracle_agree_on_a_random_case(seed: int):
     for name in ORACLE_KEYS:
         lines += differences(name, pd.DataFrame(expected[name]), result.tables[name], tolerance)
     assert not lines, f"seed {seed}: {len(lines)} differences\n" + "\n".join(lines[:20])
+    judged = result.tables["cluster_annotations"]
+    assert judged["support"].tolist() == (judged["stability"] * judged["agreement"]).tolist()
     paths = {row["cell"]: row["path"] for row in expected["cells"]}
     cells = result.tables["annotations"]
     assert cells["cell_type_cell_path"].tolist() == [paths[i] for i in range(len(paths))]
@@ -496,6 +498,15 @@ FEATURES = (
     "three roots are close",
     "own min_gap of a root",
 )
+
+
+def test_support_is_less_than_both_of_its_parts_in_a_good_share_of_random_cases():
+    less = 0
+    for seed in SEEDS[:12]:
+        case, _ = _random_case(seed)
+        judged = _all_tables(case)["cluster_annotations"]
+        less += (judged["support"] < judged[["stability", "agreement"]].min(axis=1)).sum()
+    assert less > 10
 
 
 def test_cells_leave_the_label_of_their_cluster_in_a_good_share_of_random_cases():
