@@ -6,7 +6,9 @@ cells that are positive for markers that the map says exclude each other.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,32 +142,35 @@ def _positive(found: Evidence, view: ExpressionView, cells: Rows, columns: Seque
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """Nearest cells of every cell that has a place, and the label of each cell's cluster."""
+    """Where the cells lie, which of them have a place, and the label of each cluster."""
 
     coordinates: npt.NDArray[np.float64] | None
     placed: Rows
-    labels: npt.NDArray[np.object_]
+    codes: Rows
+    paths: Sequence[str]
 
     @classmethod
     def of(cls, view: ExpressionView, codes: Rows, paths: Sequence[str]) -> "_Neighbours":
-        labels = np.array(list(paths), dtype=object)[codes]
         places = view.coordinates
         if places is None:
-            return cls(None, np.empty(0, dtype=np.intp), labels)
-        return cls(places, np.flatnonzero(np.isfinite(places).all(axis=1)), labels)
+            return cls(None, np.empty(0, dtype=np.intp), codes, paths)
+        return cls(places, np.flatnonzero(np.isfinite(places).all(axis=1)), codes, paths)
+
+    @cached_property
+    def _tree(self) -> Any:
+        from scipy.spatial import cKDTree
+
+        return None if self.coordinates is None else cKDTree(self.coordinates[self.placed])
 
     def explain(self, cells: Rows, branch: str) -> float | None:
         """Share of some cells that have a neighbour of a branch; None where none has a place."""
-        from scipy.spatial import cKDTree
-
         asked = np.intersect1d(cells, self.placed)
         if self.coordinates is None or not len(asked):
             return None
-        k = min(N_NEIGHBOURS + 1, len(self.placed))
-        tree = cKDTree(self.coordinates[self.placed])
-        _, nearest = tree.query(self.coordinates[asked], k=k)  # the cell itself is of the first
-        around = self.placed[np.asarray(nearest).reshape(len(asked), -1)]
-        of_branch = np.array([_related_below(label, branch) for label in self.labels])
+        k = min(N_NEIGHBOURS + 1, len(self.placed))  # the cell itself is of the first branch
+        _, nearest = self._tree.query(self.coordinates[asked], k=k)
+        around = self.codes[self.placed[np.asarray(nearest).reshape(len(asked), -1)]]
+        of_branch = np.array([_related_below(path, branch) for path in self.paths])
         return float(of_branch[around].any(axis=1).mean())
 
 
