@@ -30,6 +30,7 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from ctr_assets.automation import SENSOR, being_requested, rebuild_on_change
@@ -147,7 +148,9 @@ STARTED = dg.DagsterRunStatus.STARTED
 
 @pytest.fixture
 def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    # captured logs are ended by an interrupt, which a shell's background job ignores: 30 s a run
+    silent = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
+    with dg.DagsterInstance.local_temp(str(tmp_path), {"compute_logs": silent}) as instance:
         yield Laboratory(instance, monkeypatch)
 
 
