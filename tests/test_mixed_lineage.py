@@ -86,7 +86,6 @@ def line(*groups):
 def test_neighbours_of_the_second_lineage_explain_it(sparse):
     # two of the three doublets lie among B cells, the third among stroma
     places = line(0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 3, 0, 3, 3, 3, 3)
-    places[10:16:1] += [[0, 9]]
     near = np.array(places)
     near[10] = [900, 0]
     near[12:16] = [[901, 0], [902, 0], [903, 0], [904, 0]]

@@ -107,8 +107,10 @@ def test_faults_are_told(run, tmp_path):
     assert result.exit_code == 1
     assert "there is no such file" in words(evaluate(run, gold="missing.json"))
     assert "there is no such folder" in words(evaluate(run, results="gone"))
-    told = words(evaluate(run, "--out", run / "out"))
-    assert "holds the results of a run" in told or "name another" in told
+    into_a_run = evaluate(run, "--out", run / "out")
+    assert into_a_run.exit_code == 1
+    assert f"{run / 'out'} holds" in words(into_a_run)
+    assert not (run / "out" / "evaluation.json").exists()
 
 
 def test_the_tables_have_their_schema():
