@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.base-$(VERSION)
 DEV := $(VENV)/.dev-$(VERSION)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-EXTRAS := $(foreach name,dev celery k8s s3 gs az accuracy,--extra $(name))
+EXTRAS := $(foreach name,dev celery k8s s3 gs az accuracy barcodes,--extra $(name))
 export DAGSTER_DISABLE_TELEMETRY := 1
 
 .PHONY: demo test ui lint docs constraints clean

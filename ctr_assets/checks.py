@@ -15,16 +15,18 @@ SCHEMA = "schema"
 EVERY_CELL_ONCE = "every_cell_once"
 
 
-def schema_spec(asset: str, *, partitioned: bool = True) -> dg.AssetCheckSpec:
+def schema_spec(
+    asset: str, partitions: dg.PartitionsDefinition[str] | None = PARTITIONS
+) -> dg.AssetCheckSpec:
     """Declare the schema check of a table."""
     text = "Columns, types, ranges and keys are as declared."
-    return _blocking(SCHEMA, asset, text, partitioned=partitioned)
+    return blocking_spec(SCHEMA, asset, text, partitions)
 
 
 def cells_spec(asset: str) -> dg.AssetCheckSpec:
     """Declare the check that no cell is lost or doubled."""
     text = "The table has each cell of stage_h_input exactly once."
-    return _blocking(EVERY_CELL_ONCE, asset, text)
+    return blocking_spec(EVERY_CELL_ONCE, asset, text, PARTITIONS)
 
 
 def advisory_spec(name: str, asset: str, text: str) -> dg.AssetCheckSpec:
@@ -46,8 +48,10 @@ def advice(name: str, asset: str, faults: Sequence[str]) -> dg.AssetCheckResult:
     )
 
 
-def _blocking(name: str, asset: str, text: str, *, partitioned: bool = True) -> dg.AssetCheckSpec:
-    partitions = PARTITIONS if partitioned else None
+def blocking_spec(
+    name: str, asset: str, text: str, partitions: dg.PartitionsDefinition[str] | None
+) -> dg.AssetCheckSpec:
+    """Declare a check without which nothing is stored."""
     with accepted():  # a check with partitions is in preview
         return dg.AssetCheckSpec(
             name, asset=asset, blocking=True, partitions_def=partitions, description=text

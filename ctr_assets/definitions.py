@@ -11,6 +11,7 @@ from ctr_assets import jobs
 from ctr_assets.assets import (
     GROUP,
     annotation,
+    barcodes,
     clustering,
     cohort,
     expression,
@@ -37,11 +38,14 @@ from ctr_assets.schedules import nightly_schedule
 from ctr_assets.sensors.failures import failed_runs
 from ctr_assets.sensors.input_edits import input_edits
 from ctr_assets.sensors.lost_runs import lost_runs
+from ctr_assets.sensors.new_barcode_sets import new_barcode_sets
 from ctr_assets.sensors.new_samples import new_samples
 from ctr_assets.sensors.reconcile import reconcile
 
-SENSORS = (new_samples, input_edits, reconcile, lost_runs, failed_runs)
-STEPS = (inputs, expression, clustering, statistics, annotation, results, report, cohort)
+SENSORS = (new_samples, new_barcode_sets, input_edits, reconcile, lost_runs, failed_runs)
+STEPS = (
+    inputs, expression, clustering, statistics, annotation, results, report, cohort, barcodes
+)  # fmt: skip
 
 
 def build_defs(folder: str | None = None, **overrides: Any) -> dg.Definitions:

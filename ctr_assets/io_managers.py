@@ -25,13 +25,24 @@ from ctr_engine.io.atomic import whole_file, write_text
 from ctr_engine.io.expression import ExpressionFile, write_expression
 from ctr_engine.io.samples import sha256_of, write_h5ad
 from ctr_engine.io.tables import read_parquet, write_parquet
-from ctr_engine.tables import STAGE_H_TABLES, Clusters, CohortSummary, FinalAnnotations
+from ctr_engine.tables import (
+    STAGE_H_TABLES,
+    BarcodeSequences,
+    Clusters,
+    CohortSummary,
+    FinalAnnotations,
+    GivenClusters,
+    SequenceClusters,
+)
 
 TABLES = {
     **STAGE_H_TABLES,
     "leiden_clusters": Clusters,
     "final_annotations": FinalAnnotations,
     "cohort_summary": CohortSummary,
+    "barcode_sequences": BarcodeSequences,
+    "initial_clusters": GivenClusters,
+    "two_pass_clusters": SequenceClusters,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from ctr_assets.assets import GROUP
+from ctr_assets.assets.barcodes import BARCODES
 from ctr_assets.assets.cohort import COHORT
 from ctr_assets.assets.report import REPORT
 from ctr_assets.partitions import PARTITIONS, parse_key
@@ -68,6 +69,11 @@ summarise_cohort = dg.define_asset_job(
     selection=dg.AssetSelection.groups(COHORT),
     description="The labels of all samples side by side, as they are there now.",
 )
+cluster_barcodes = dg.define_asset_job(
+    "cluster_barcodes",
+    selection=dg.AssetSelection.groups(BARCODES),
+    description="Everything of one set of DNA barcodes, from its FASTA file to refined clusters.",
+)
 
 JOBS = [
     annotate_partition,
@@ -76,4 +82,5 @@ JOBS = [
     report_partition,
     rebuild_everything,
     summarise_cohort,
+    cluster_barcodes,
 ]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ctr_assets.checks import cells_check, require_passed, schema_check
 from ctr_assets.metadata import Measured, picture, table_metadata
-from ctr_assets.partitions import parse_key
+from ctr_assets.partitions import is_key, parse_key
 from ctr_assets.versions import data_version, input_versions
 from ctr_engine.packages import versions
 
@@ -52,13 +52,13 @@ def table_output(
     name: str,
     model: Any,
     table: pd.DataFrame,
-    draw: Callable[[pd.DataFrame], "Figure"],
+    draw: Callable[[pd.DataFrame], "Figure"] | None,
     measured: Measured,
 ) -> Output:
-    """Make the output of a table, with its schema check."""
+    """Make the output of a table, with its schema check and, where ``draw`` is given, a picture."""
     return Output(
         value=table,
-        draw=lambda: draw(table),
+        draw=None if draw is None else lambda: draw(table),
         measured=measured,
         metadata=table_metadata(model, table),
         checks=[schema_check(name, model, table)],
@@ -109,8 +109,8 @@ def materialized(
 
 def _tag_run(context: dg.AssetExecutionContext) -> None:
     """Give a run that a condition started the tags that all others are started with."""
-    if not context.has_partition_key:
-        return
+    if not context.has_partition_key or not is_key(context.partition_key):
+        return  # a cohort has none, and a set of barcodes is tagged by who requests its run
     tags = parse_key(context.partition_key).tags
     if any(name not in context.run.tags for name in tags):
         context.instance.add_run_tags(context.run.run_id, tags)

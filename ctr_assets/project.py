@@ -19,6 +19,7 @@ from ctr_engine.io.samples import SUFFIXES
 from ctr_engine.params import Count, Params, Switch, layered
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.refinement.params import PipelineParams, RefinementParams
+from ctr_engine.splitmerge.barcodes.params import BarcodeParams
 
 CONFIG_FILE = "ctr.yaml"
 PROJECT_VARIABLE = "CTR_PROJECT"
@@ -65,6 +66,12 @@ class ProjectConfig(Params):
     marker_maps_dir: Path = Field(Path("marker_maps"), description="Maps, <tissue>.json or .yaml.")
     manual_dir: Path = Field(
         Path("manual"), description="Manual plans of refinement, <tissue>__<sample>.yaml."
+    )
+    barcodes_dir: Path = Field(
+        Path("barcodes"), description="DNA barcodes, <set>.fasta, with <set>.clusters.tsv or not."
+    )
+    barcodes: BarcodeParams = Field(
+        BarcodeParams(), description="Parameters of the refinement of barcodes."
     )
     storage: Annotated[str, AfterValidator(checked_place)] = Field(
         "storage",

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.metadata import version
 
-DECIDING = ("anndata", "igraph", "numpy", "pandas", "scikit-learn", "scipy")
+DECIDING = ("anndata", "igraph", "numba", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 def versions() -> dict[str, str]:

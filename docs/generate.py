@@ -18,9 +18,11 @@ from ctr_engine.refinement.params import (
     RefinementParams,
 )
 from ctr_engine.scoring import ScoringParams
+from ctr_engine.splitmerge.barcodes.params import BarcodeParams
 from ctr_engine.tables import (
     COMPARISON_TABLES,
     REFINEMENT_TABLES,
+    SPLITMERGE_TABLES,
     STAGE_H_TABLES,
     TUNING_TABLES,
     Clusters,
@@ -38,6 +40,7 @@ PARTS: dict[str, tuple[type[Params], str]] = {
     "gating": (GatingParams, "When a cell type passes"),
     "report": (ReportParams, "What is shown beside the labels"),
     "refinement": (RefinementParams, "Which clusters are refined, and how"),
+    "barcodes": (BarcodeParams, "How clusters of barcodes are refined"),
 }
 
 
@@ -181,7 +184,7 @@ def tables_page() -> str:
     ]
     models = {"leiden_clusters (clusters.csv)": Clusters, **STAGE_H_TABLES, "preflight": Preflight}
     models |= REFINEMENT_TABLES | {"cohort_summary": CohortSummary}
-    models |= TUNING_TABLES | COMPARISON_TABLES
+    models |= TUNING_TABLES | COMPARISON_TABLES | SPLITMERGE_TABLES
     for name, model in models.items():
         lines += [
             f"## {name}",

@@ -127,7 +127,7 @@ def when_quiet() -> AutomationCondition:
     name=COHORT_SUMMARY,
     io_manager_key="tables",
     deps=[dg.AssetDep(FINAL, partition_mapping=dg.AllPartitionMapping())],
-    check_specs=[schema_spec(COHORT_SUMMARY, partitioned=False)],
+    check_specs=[schema_spec(COHORT_SUMMARY, None)],
     retry_policy=RETRY,
     op_tags=CPU_TAGS,
     **asset_settings() | {"group_name": COHORT, "automation_condition": when_quiet()},

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ctr_engine.cli import gaphack
 from ctr_engine.cli.annotate import annotate
 from ctr_engine.cli.check_map import check_map
 from ctr_engine.cli.compare import compare
@@ -57,6 +58,7 @@ def build_app() -> typer.Typer:
     app.command("compare")(compare)
     app.command("tune")(tune)
     app.command("evaluate")(evaluate)
+    app.add_typer(gaphack.app, name="gaphack")
     app.command("export-markers")(export_markers)
     app.command("simulate")(simulate)
     app.command("schema")(schema)

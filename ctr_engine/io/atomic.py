@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ctr_engine.errors import OutputError
@@ -34,7 +34,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         )
         raise OutputError(msg) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # a parent is a file, of which the error above tells
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

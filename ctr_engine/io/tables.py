@@ -1,5 +1,6 @@
 """Tables as parquet and CSV, checked against their schema on the way out and in."""
 
+import csv
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,8 @@ def write_csv(
     table: pd.DataFrame,
     path: Path,
     more: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    separator: str = ",",
 ) -> None:
     r"""Write a checked table as CSV; lists are joined with ``;``, null is empty.
 
@@ -90,7 +93,14 @@ def write_csv(
         if arrow.types.is_list(field.type):
             flat[field.name] = [";".join(map(_escaped, names)) for names in flat[field.name]]
     with whole_file(path) as temporary:
-        flat.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+        flat.to_csv(
+            temporary,
+            index=False,
+            sep=separator,
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
+            encoding="utf-8",
+            lineterminator="\n",
+        )
 
 
 def read_csv(model: type[Model], path: Path) -> pd.DataFrame:

@@ -32,6 +32,14 @@ from ctr_engine.tables.refinement import (
     RefinementLog,
     ReviewSheet,
 )
+from ctr_engine.tables.splitmerge import (
+    SPLITMERGE_TABLES,
+    BarcodeSequences,
+    ClusterMapping,
+    GivenClusters,
+    SequenceClusters,
+    TwoPassHistory,
+)
 from ctr_engine.tables.stage_h import (
     STAGE_H_TABLES,
     Annotations,
@@ -56,13 +64,14 @@ from ctr_engine.tables.tuning import (
 )
 
 __all__ = [
-    "COMPARISON_TABLES", "EVALUATION_TABLES", "GATES", "REFINEMENT_TABLES", "STAGE_H_TABLES",
-    "STOP_REASONS", "TUNING_TABLES", "Accuracy", "Annotations", "CellChanges", "CellHistory",
-    "ClusterAnnotations", "ClusterChanges", "ClusterStatistics", "Clusters", "CohortSummary",
-    "Confusion", "DELookup", "DecisionSteps", "DiagnosticReport", "FinalAnnotations",
-    "GatingDetails", "LabelFlow", "LabelOverlap", "MarkerEvidence", "MarkerScores",
-    "NearMissReport", "Preflight", "ReferenceValues", "RefinedClusters", "RefinementLog",
-    "RejectedSamples", "ReviewSheet", "RunDifferences", "TuningClusters", "TuningLabels",
-    "TuningSettings", "TuningShares", "arrow_schema", "checked", "col", "column_names", "frame",
+    "COMPARISON_TABLES", "EVALUATION_TABLES", "GATES", "REFINEMENT_TABLES", "SPLITMERGE_TABLES",
+    "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES", "Accuracy", "Annotations",
+    "BarcodeSequences", "CellChanges", "CellHistory", "ClusterAnnotations", "ClusterChanges",
+    "ClusterMapping", "ClusterStatistics", "Clusters", "CohortSummary", "Confusion", "DELookup",
+    "DecisionSteps", "DiagnosticReport", "FinalAnnotations", "GatingDetails", "GivenClusters",
+    "LabelFlow", "LabelOverlap", "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight",
+    "ReferenceValues", "RefinedClusters", "RefinementLog", "RejectedSamples", "ReviewSheet",
+    "RunDifferences", "SequenceClusters", "TuningClusters", "TuningLabels", "TuningSettings",
+    "TuningShares", "TwoPassHistory", "arrow_schema", "checked", "col", "column_names", "frame",
     "from_rows", "names", "natural_key",
 ]  # fmt: skip

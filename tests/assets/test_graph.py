@@ -60,6 +60,12 @@ GPU_CAPABLE = {
 }  # fmt: skip
 ADVICE = {"converged", "manual_plan_carried_out", "few_unassigned", "labels_supported"}
 COHORT = dg.AssetKey("cohort_summary")
+BARCODES = {
+    "barcode_sequences": set(),
+    "barcode_distances": {"barcode_sequences"},
+    "initial_clusters": {"barcode_sequences", "barcode_distances"},
+    "two_pass_clusters": {"barcode_sequences", "barcode_distances", "initial_clusters"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +92,24 @@ def test_clusters_and_statistics_do_not_depend_on_the_marker_map(graph):
         assert "marker_map" not in names(graph.get_ancestor_asset_keys(dg.AssetKey(asset)))
 
 
-def test_everything_but_the_cohort_is_partitioned_by_sample_and_tissue(graph):
+def partitions_of(key: dg.AssetKey) -> str:
+    return "barcode_set" if key.to_user_string() in BARCODES else "tissue__sample"
+
+
+def group_of(key: dg.AssetKey) -> str:
+    if key == COHORT:
+        return "cohort"
+    return "barcodes" if key.to_user_string() in BARCODES else "annotation"
+
+
+@pytest.mark.parametrize("asset", BARCODES)
+def test_an_asset_of_barcodes_depends_on_what_it_reads(graph, asset):
+    assert names(graph.get(dg.AssetKey(asset)).parent_keys) == BARCODES[asset]
+
+
+def test_everything_but_the_cohort_is_partitioned_by_sample_and_tissue_or_by_barcode_set(graph):
     for key in graph.get_all_asset_keys() - {COHORT}:
-        assert graph.get(key).partitions_def.name == "tissue__sample"
+        assert graph.get(key).partitions_def.name == partitions_of(key)
     assert graph.get(COHORT).partitions_def is None
 
 
@@ -99,14 +120,14 @@ def test_every_asset_says_what_it_is(graph):
         assert node.owners == ["team:annotation"]
         assert node.kinds
         assert node.code_version
-        assert node.group_name == ("cohort" if key == COHORT else "annotation")
+        assert node.group_name == group_of(key)
 
 
 def test_every_table_has_a_blocking_schema_check(graph):
     checked = {
         key.asset_key.to_user_string() for key in graph.asset_check_keys if key.name == "schema"
     }
-    assert checked == TABLES | ITERATIONS
+    assert checked == TABLES | ITERATIONS | (BARCODES.keys() - {"barcode_distances"})
     cells = {
         key.asset_key.to_user_string()
         for key in graph.asset_check_keys

@@ -1,0 +1,1 @@
+"""How well and how fast barcodes are clustered: ``python -m benchmarks.barcodes DIRECTORY``."""

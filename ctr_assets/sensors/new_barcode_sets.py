@@ -1,0 +1,91 @@
+"""``new_barcode_sets``: barcodes that were dropped into the folder, or edited, are clustered."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+
+from ctr_assets.barcode_sets import (
+    BARCODE_SETS,
+    clusters_path,
+    clusters_version,
+    require_key,
+    sequences_path,
+    set_files,
+)
+from ctr_assets.jobs import cluster_barcodes
+from ctr_assets.project import Project
+from ctr_assets.resources import ProjectResource
+from ctr_assets.sensors import seconds
+from ctr_engine.errors import CtrError
+from ctr_engine.io.samples import sha256_of
+
+SET_TAG = "ctr/barcode_set"
+
+
+def _new_barcode_sets(
+    context: dg.SensorEvaluationContext, project: ProjectResource
+) -> dg.SensorResult:
+    folder = project.open()
+    seen = json.loads(context.cursor) if context.cursor else {}
+    now: dict[str, str] = {}
+    requests, notes = [], []
+    for name in set_files(folder):
+        try:
+            now[name] = _signature(folder, name)
+        except CtrError as error:
+            notes.append(str(error))
+            context.log.warning(str(error))
+            continue
+        if name not in seen or seen[name] != now[name]:
+            notes.append(f"{name} may still be copied")  # what is whole looks so twice
+        else:
+            requests.append(_request(folder, name))
+    known = set(context.instance.get_dynamic_partitions(BARCODE_SETS.name or ""))
+    new = [one.partition_key for one in requests if one.partition_key not in known]
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[BARCODE_SETS.build_add_request(new)] if new else [],
+        cursor=json.dumps(now, sort_keys=True),
+        skip_reason=None if requests else dg.SkipReason("; ".join(notes) or "no set of barcodes"),
+    )
+
+
+def _request(project: Project, name: str) -> dg.RunRequest:
+    """Request a run; Dagster makes one for each content and no more."""
+    content = sha256_of(sequences_path(project, name))[:16]
+    clusters = clusters_version(project, name)[:16]
+    return dg.RunRequest(
+        run_key=f"{name}:{content}:{clusters}",
+        partition_key=name,
+        tags={SET_TAG: name, "ctr/trigger": "new_barcode_set"},
+    )
+
+
+def _signature(project: Project, name: str) -> str:
+    """Sizes and times of the files of a set.
+
+    Raises
+    ------
+    CtrError
+        If the name is not proper, or there are two files.
+    """
+    paths = [sequences_path(project, require_key(name)), clusters_path(project, name)]
+    return "|".join(_state(path) for path in paths)
+
+
+def _state(path: Path) -> str:
+    if not path.exists():
+        return "none"
+    stat = path.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+new_barcode_sets = dg.SensorDefinition(
+    name="new_barcode_sets",
+    evaluation_fn=_new_barcode_sets,
+    job=cluster_barcodes,
+    minimum_interval_seconds=seconds(30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers sets of barcodes that are whole, and clusters them when they are new.",
+)
