@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from ctr_assets.cli import app
@@ -42,7 +43,13 @@ def test_every_flag_in_the_documents_exists():
         for command, rest in re.findall(r"\bctr (\w[\w-]*)([^\n`|]*)", page.read_text("utf-8")):
             if command not in commands:
                 continue
-            known = {flag for p in commands[command].params for flag in p.opts} | {"--help"}
+            found = commands[command]
+            if isinstance(found, TyperGroup):
+                name, _, rest = rest.strip().partition(" ")
+                if name not in found.commands:
+                    continue
+                found = found.commands[name]
+            known = {flag for p in found.params for flag in p.opts} | {"--help"}
             for flag in re.findall(r"(?<!\S)(--[\w-]+)", rest):
                 assert flag in known, f"{page.name}: ctr {command} has no {flag}"
 

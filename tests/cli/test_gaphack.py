@@ -188,7 +188,7 @@ P, Q, FAR = ([f"{name}{i}" for i in range(3)] for name in "pqf")
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        # P and Q are .015 apart, f .04 from P, which is context: the gaps are .015 and .015, or .025
+        # P and Q are .015 apart, f, which is context, .04 from P: gaps of .015 and .015, or .025
         (["--alpha", 1], [P + Q, FAR]),
         (["--alpha", 0], [P, Q, FAR]),
         (["--alpha", 0, "--min-split", 0.016], [P + Q, FAR]),
