@@ -45,7 +45,7 @@ def test_every_flag_in_the_documents_exists():
                 continue
             found = commands[command]
             if isinstance(found, TyperGroup):
-                name, _, rest = rest.strip().partition(" ")
+                name = rest.split()[0] if rest.strip() else ""
                 if name not in found.commands:
                     continue
                 found = found.commands[name]
