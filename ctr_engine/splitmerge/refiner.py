@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 
 from ctr_engine.splitmerge.clusters import Items
 from ctr_engine.splitmerge.core import barcode_gap, gap_clusters, merge_distance
-from ctr_engine.splitmerge.distances import DistanceProvider
+from ctr_engine.splitmerge.distances import DistanceProvider, Floats
 from ctr_engine.splitmerge.graph import Candidates, MedoidGraph, MedoidGraphs, all_pairs
 from ctr_engine.splitmerge.params import TwoPassParams
 from ctr_engine.splitmerge.scope import Scope, build_refinement_scope
@@ -31,6 +32,7 @@ class Refiner:
     sampled: set[Items] = field(default_factory=set)
     largest: int = 0
     graphs: MedoidGraphs = field(init=False)
+    _lock: Lock = field(default_factory=Lock)
     _gaps: dict[tuple[Items, ...], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,14 +71,15 @@ class Refiner:
         items = tuple(sorted({item for group in core for item in group}))
         limit = self.params.max_scope_size
         if len(items) > limit:
-            self.sampled.add(items)
-            self.largest = max(self.largest, limit)
+            with self._lock:
+                self.sampled.add(items)
             return self._by_sample(items)
         return self._split(items, context)
 
     def _split(self, items: Items, context: Sequence[Items]) -> list[Items]:
         whole = (*items, *(item for group in context for item in group))
-        self.largest = max(self.largest, len(whole))
+        with self._lock:  # scopes are clustered in threads
+            self.largest = max(self.largest, len(whole))
         bounds = np.cumsum([len(items), *map(len, context)])
         around = [range(a, b) for a, b in pairwise(bounds)]
         found = gap_clusters(self.distances.matrix(whole), self.params, around).clusters
@@ -87,8 +90,8 @@ class Refiner:
         sample = self._sample(items)
         groups = [list(group) for group in self._split(sample, ())]
         group_of = {item: x for x, group in enumerate(groups) for item in group}
-        for item in sorted(set(items) - set(sample)):
-            row = self.distances.matrix((item, *sample))[0, 1:]
+        others = sorted(set(items) - set(sample))
+        for item, row in zip(others, self._apart(sample, others).T, strict=True):
             nearest = 0 if np.isnan(row).all() else group_of[sample[int(np.nanargmin(row))]]
             groups[nearest].append(item)
         return [tuple(sorted(group)) for group in groups]
@@ -96,10 +99,18 @@ class Refiner:
     def _sample(self, items: Items) -> Items:
         """Members at even ranks of the distance to the medoid, so that near and far are there."""
         middle = self.graphs.medoid_of(items)
-        row = self.distances.matrix((middle, *items))[0, 1:]
-        order = np.argsort(row, kind="stable")
+        order = np.argsort(self._apart((middle,), items)[0], kind="stable")
         ranks = np.linspace(0, len(items) - 1, self.params.max_scope_size).round().astype(int)
         return tuple(sorted(items[x] for x in order[ranks]))
+
+    def _apart(self, some: Sequence[int], others: Sequence[int]) -> Floats:
+        """Distances from some items to many, which are never all in one scope."""
+        step = self.params.max_scope_size
+        parts = [
+            self.distances.matrix((*some, *others[at : at + step]))[: len(some), len(some) :]
+            for at in range(0, len(others), step)
+        ]
+        return np.concatenate(parts, axis=1)
 
     def keeps_thresholds(self, clusters: Mapping[str, Items], graph: MedoidGraph) -> bool:
         """Whether no two clusters are nearer than ``min_split``, and none wider than ``max_lump``.

@@ -1,7 +1,5 @@
 """Words of sequences: against a plain loop over letters, and counted by hand."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -57,18 +55,6 @@ def test_a_row_of_the_matrix_has_the_words_of_a_sequence(sequences):
     for row, sequence in zip(found.toarray(), sequences, strict=True):
         assert np.flatnonzero(row).tolist() == sorted(map(as_number, plain_words(sequence, 3)))
         assert set(row.tolist()) <= {0, 1}
-
-
-def likeness(sequences: list[str]) -> list[Fraction]:
-    """Sum over all of the words in common by the words of the one with fewer."""
-    found = [plain_words(sequence, 6) for sequence in sequences]
-    return [
-        sum(
-            (Fraction(len(a & b), max(min(len(a), len(b)), 1)) for b in found),
-            start=Fraction(0),
-        )
-        for a in found
-    ]
 
 
 def plain_candidates(sequences: list[str]) -> list[list[bool]]:

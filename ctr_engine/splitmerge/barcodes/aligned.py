@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +63,7 @@ class AlignedDistances:
     n_jobs: int = 1
     _values: Floats | None = None
     _known: OrderedDict[tuple[int, ...], Floats] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -85,13 +87,15 @@ class AlignedDistances:
         return found[np.ix_(back, back)]
 
     def _of(self, scope: tuple[int, ...]) -> Floats:
-        if scope in self._known:
-            self._known.move_to_end(scope)
-            return self._known[scope]
+        with self._lock:
+            if scope in self._known:
+                self._known.move_to_end(scope)
+                return self._known[scope]
         found = self._distances([self.sequences[x] for x in scope])
-        self._known[scope] = found
-        if len(self._known) > _CONTEXTS_IN_MEMORY:
-            self._known.popitem(last=False)
+        with self._lock:
+            self._known[scope] = found
+            if len(self._known) > _CONTEXTS_IN_MEMORY:
+                self._known.popitem(last=False)
         return found
 
     def _distances(self, sequences: Sequence[str]) -> Floats:
