@@ -1,5 +1,6 @@
 """``ctr gaphack``: clusters of DNA barcodes with a gap around each."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -176,12 +177,22 @@ def refine(
 
 
 def _given(**flags: Any) -> dict[str, Any]:
-    """Flags that somebody set."""
-    return {
+    """Flags that somebody set.
+
+    Raises
+    ------
+    ParameterError
+        If one would have no effect.
+    """
+    found = {
         name: value.value if isinstance(value, StrEnum) else value
         for name, value in flags.items()
         if value is not None
     }
+    if "alpha" in found and "gap_method" in found and found["gap_method"] == Method.global_:
+        msg = "--alpha would have no effect with --gap-method global; drop one of them"
+        raise ParameterError(msg)
+    return found
 
 
 def _passes(
@@ -222,8 +233,10 @@ def _cache(folder: Path | None, *, no_cache: bool) -> Path | None:
         raise ParameterError(msg)
     if no_cache:
         return None
-    own = Path(typer.get_app_dir("ctr")) / "barcodes"
-    return own if folder is None else folder.expanduser()
+    if folder is not None:
+        return folder.expanduser()
+    named = os.environ["XDG_CACHE_HOME"] if "XDG_CACHE_HOME" in os.environ else ""
+    return (Path(named) if named else Path.home() / ".cache") / "ctr" / "barcodes"
 
 
 @contextmanager

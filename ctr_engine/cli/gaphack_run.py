@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ctr_engine.splitmerge.barcodes.aligned import CountCache
     from ctr_engine.splitmerge.barcodes.refine import RefinedBarcodes
     from ctr_engine.splitmerge.barcodes.sequences import Barcode
+    from ctr_engine.splitmerge.distances import Floats
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,9 +54,14 @@ def run_cluster(request: ClusterRequest) -> list[str]:
     """
     from ctr_engine.cli.options import validated
     from ctr_engine.documents import Document
-    from ctr_engine.io.barcodes import read_many, require_new, write_fasta_per_cluster
+    from ctr_engine.io.barcodes import (
+        read_many,
+        require_new,
+        require_new_file,
+        write_fasta_per_cluster,
+    )
     from ctr_engine.io.tables import write_csv
-    from ctr_engine.splitmerge.barcodes.refine import cluster_barcodes, clusters_table
+    from ctr_engine.splitmerge.barcodes.refine import cluster_barcodes, clusters_table, one_scope
     from ctr_engine.splitmerge.params import GapParams
     from ctr_engine.splitmerge.report import sizes
     from ctr_engine.tables import SequenceClusters
@@ -63,9 +69,11 @@ def run_cluster(request: ClusterRequest) -> list[str]:
     params = validated(GapParams, Document("command line"), request.given)
     require_new(request.output_dir)
     barcodes = read_many(request.inputs)
+    if request.distance_matrix is not None:
+        require_new_file(request.distance_matrix, request.output_dir)
     began = time.perf_counter()
-    cache = _cache(request.cache_dir)
-    clusters, found = cluster_barcodes(barcodes, params, cache=cache, n_jobs=request.n_jobs)
+    distances = one_scope(barcodes, cache=_cache(request.cache_dir), n_jobs=request.n_jobs)
+    clusters, found = cluster_barcodes(barcodes, params, distances=distances)
     seconds = time.perf_counter() - began
     folder = request.output_dir
     numbers = {
@@ -80,7 +88,8 @@ def run_cluster(request: ClusterRequest) -> list[str]:
         "seconds": round(seconds, 3),
     }
     if request.distance_matrix is not None:  # first, for its place is checked by writing to it
-        _write_distances(request.distance_matrix, barcodes, cache, request.n_jobs)
+        ids = [barcode.id for barcode in barcodes]
+        _write_distances(request.distance_matrix, ids, distances.matrix(range(len(ids))))
     write_csv(SequenceClusters, clusters_table(clusters), folder / "clusters.tsv", separator="\t")
     if request.fasta:
         write_fasta_per_cluster(folder / "clusters", clusters, barcodes)
@@ -223,17 +232,11 @@ def _write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _write_distances(
-    path: Path, barcodes: list["Barcode"], cache: "CountCache | None", n_jobs: int
-) -> None:
+def _write_distances(path: Path, ids: list[str], distances: "Floats") -> None:
     import pandas as pd
 
     from ctr_engine.io.atomic import whole_file
-    from ctr_engine.splitmerge.barcodes.aligned import AlignedDistances, NoCache
 
-    letters = [barcode.residues for barcode in barcodes]
-    known = AlignedDistances(letters, dataset=False, cache=cache or NoCache(), n_jobs=n_jobs)
-    ids = [barcode.id for barcode in barcodes]
-    table = pd.DataFrame(known.matrix(range(len(ids))), index=ids, columns=ids)
+    table = pd.DataFrame(distances, index=ids, columns=ids)
     with whole_file(path) as temporary:
         table.to_csv(temporary, index_label="sequence_id")

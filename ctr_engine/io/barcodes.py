@@ -79,7 +79,7 @@ def read_clusters(path: Path, barcodes: Iterable[Barcode]) -> Clusters:
     if lines[0].split("\t") != _COLUMNS:
         fault = Fault(
             f"the first line is {lines[0]!r}; it has to be sequence_id, a tab, cluster_id"
-            if lines[0]
+            if any(lines)
             else "is empty; its first line is sequence_id, a tab, cluster_id",
             line=1,
         )
@@ -122,15 +122,18 @@ def read_cluster_folder(folder: Path) -> tuple[list[Barcode], Clusters, list[Bar
     known: dict[str, Barcode] = {}
     clusters: Clusters = {}
     faults, unassigned = [], []
+    places: dict[str, str] = {}
     for path in files:
         name = str(fasta_name(path))
         if re.search(r"[\t\r\n]", name):
             faults.append(Fault(f"{path.name!r} has a tab or a line end in its name; rename it"))
             continue
-        records = read_fasta(path)
         if name == UNASSIGNED:
+            records = [] if not _text(path).strip() else read_fasta(path)
             unassigned += records
+            places |= {barcode.id: path.name for barcode in records}
             continue
+        records = read_fasta(path)
         if name in clusters:
             faults.append(Fault(f"is there twice, with other endings, as {path.name}", name))
         clusters[name] = [barcode.id for barcode in records]
@@ -139,9 +142,7 @@ def read_cluster_folder(folder: Path) -> tuple[list[Barcode], Clusters, list[Bar
             if other.residues.upper() != barcode.residues.upper():
                 faults.append(Fault(f"{barcode.id!r} has other letters elsewhere", path.name))
     faults += [
-        Fault(f"{b.id!r} is also in a cluster", f"{UNASSIGNED}.fasta")
-        for b in unassigned
-        if b.id in known
+        Fault(f"{b.id!r} is also in a cluster", places[b.id]) for b in unassigned if b.id in known
     ]
     if not clusters:
         faults.append(Fault(f"holds {UNASSIGNED}.fasta alone; there is no cluster to refine"))
@@ -153,6 +154,8 @@ def read_cluster_folder(folder: Path) -> tuple[list[Barcode], Clusters, list[Bar
 def fasta_name(path: Path) -> str | None:
     """Name of a FASTA file without its ending; None for a file of another kind."""
     name = path.name.removesuffix(".gz")
+    if name.startswith("."):
+        return None  # some systems put such a file beside each
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix) and path.is_file():
             return name[: -len(suffix)]
@@ -171,6 +174,22 @@ def write_fasta_per_cluster(
     by_id = {barcode.id: barcode for barcode in barcodes}
     for name, ids in clusters.items():
         write_text(folder / f"{name}.fasta", fasta_text(by_id[i] for i in ids))
+
+
+def require_new_file(path: Path, folder: Path) -> None:
+    """Refuse a file that would replace another, or lie among results that a folder holds.
+
+    Raises
+    ------
+    OutputError
+        If it is there already, or is in the folder.
+    """
+    if path.exists():
+        msg = f"{path} is there already, and would be replaced; name a new file"
+        raise OutputError(msg)
+    if folder.resolve() in path.resolve().parents:
+        msg = f"{path} is in {folder}, which holds other results; name a file outside of it"
+        raise OutputError(msg)
 
 
 def require_new(folder: Path) -> None:

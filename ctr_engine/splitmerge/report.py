@@ -32,6 +32,7 @@ def summary(
         "pass_1": None if first is None else _pass_one(result, first),
         "pass_2": None if not rounds else _pass_two(result, rounds),
         "stop_reason": result.stop_reason,
+        "iterations": [_iteration(iteration) for iteration in result.iterations],
         "kept_iteration": result.kept,
         "kept_stage": result.iterations[result.kept].stage,
         "largest_scope": result.largest_scope,
@@ -67,6 +68,17 @@ def _pass_two(result: TwoPass, rounds: Sequence[Iteration]) -> dict[str, Any]:
         "restless_clusters": len(result.restless),
         "converged_scopes": result.n_converged_scopes,
         "gap": _number(rounds[-1].gap),
+    }
+
+
+def _iteration(iteration: Iteration) -> dict[str, Any]:
+    return {
+        "number": iteration.number,
+        "stage": iteration.stage,
+        "clusters_before": iteration.n_before,
+        "clusters_after": iteration.n_after,
+        "changes": iteration.n_applied,
+        "gap": _number(iteration.gap),
     }
 
 
@@ -120,6 +132,7 @@ def lines(numbers: Mapping[str, Any], items: str) -> list[str]:
             found.append(
                 f"  {two['restless_clusters']} clusters come and go every {two['cycle']} iterations"
             )
+    found += _steps(numbers)
     found.append(_result(numbers, items))
     size = numbers["sizes"]
     found.append(
@@ -127,7 +140,20 @@ def lines(numbers: Mapping[str, Any], items: str) -> list[str]:
         f"smallest {size['smallest']:,}"
     )
     bins = ", ".join(f"{n:,} of {name}" for name, n in size["clusters_by_size"].items())
-    found.append(f"Clusters by size: {bins}")
+    found += [f"Clusters by size: {bins}", f"Seconds: {numbers['seconds']:g}"]
+    return found
+
+
+def _steps(numbers: Mapping[str, Any]) -> list[str]:
+    """One line for each iteration, with what it changed and how wide the gap is then."""
+    found = ["Iterations (number, stage, clusters, scopes that changed, mean gap):"]
+    for step in numbers["iterations"]:
+        gap = "none" if step["gap"] is None else f"{step['gap']:.5f}"
+        kept = "  <- the result" if step["number"] == numbers["kept_iteration"] else ""
+        found.append(
+            f"  {step['number']:>2}  {step['stage']:<7}{step['clusters_after']:>7,}"
+            f"{step['changes']:>7,}  {gap}{kept}"
+        )
     return found
 
 

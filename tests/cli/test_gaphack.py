@@ -211,6 +211,10 @@ def test_each_option_decides_what_is_one_species(flags, expected, tmp_path):
     ("flags", "text"),
     [
         (
+            ["--gap-method", "global", "--alpha", 3],
+            "Error: --alpha would have no effect with --gap-method global; drop one of them",
+        ),
+        (
             ["--pass1-only", "--pass2-only"],
             "Error: --pass1-only and --pass2-only exclude each other; drop both to run both passes",
         ),

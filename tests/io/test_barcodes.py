@@ -256,3 +256,23 @@ def test_results_go_into_a_new_folder(tmp_path):
         require_new(tmp_path / "empty")
     with pytest.raises(OutputError, match=r"\.hidden is a file; name a folder with --output-dir"):
         require_new(tmp_path / "empty" / ".hidden")
+
+
+def test_an_empty_file_of_unassigned_sequences_holds_none(tmp_path):
+    written(tmp_path / "1.fasta", ">a\nAC\n")
+    written(tmp_path / "unassigned.fasta", "\n")
+    written(tmp_path / "._1.fasta", "what some systems put beside each file")
+    barcodes, clusters, unassigned = read_cluster_folder(tmp_path)
+    assert ([b.id for b in barcodes], clusters, unassigned) == (["a"], {"1": ["a"]}, [])
+
+
+def test_a_table_whose_first_line_is_blank_is_not_called_empty(tmp_path):
+    table = written(tmp_path / "c.tsv", "\nsequence_id\tcluster_id\na\t1\n")
+    with pytest.raises(InputError, match="line 1: the first line is ''; it has to be sequence_id"):
+        read_clusters(table, [Barcode("a", "AC")])
+
+
+def test_a_letter_that_only_looks_like_one_is_refused(tmp_path):
+    source = written(tmp_path / "1.fasta", ">a\nAC\u017fT\n")
+    with pytest.raises(InputError, match="line 2: 'a' has '\u017f', which is no IUPAC letter"):
+        read_fasta(source)

@@ -198,7 +198,6 @@ def test_without_the_aligner_there_is_no_key(monkeypatch):
 
 # -------------------------------------------------------------------------- by the command line
 
-# one change apart, then three from X, then six: the rest follows
 ALPHA = {
     "A": BARCODE,
     "B": changed(BARCODE, 30),
@@ -283,21 +282,28 @@ def test_files_are_clustered_together_and_name_a_sequence_once(tmp_path):
     assert "1 sequences in 1 clusters, 1 of them alone; score of the gap: none" in words(result)
 
 
-def test_nothing_is_written_where_the_distances_cannot_be(tmp_path):
-    (tmp_path / "d.csv").mkdir()
-    result = cluster(tmp_path, "--distance-matrix", tmp_path / "d.csv")
-    assert result.exit_code == 1
-    assert "cannot write" in words(result)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.xfail(strict=True, reason="the file for the distances is not looked at")
-def test_distances_never_take_the_place_of_the_sequences(tmp_path):
+def test_distances_never_take_the_place_of_another_file(tmp_path):
     source = tmp_path / "set.fasta"
     result = cluster(tmp_path, "--distance-matrix", source)
     assert result.exit_code == 1
-    assert str(source) in words(result)
+    assert f"{source} is there already, and would be replaced; name a new file" in words(result)
     assert source.read_text().startswith(">A\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_distances_are_not_put_among_other_results(tmp_path):
+    result = cluster(tmp_path, "--distance-matrix", tmp_path / "out" / "clusters.tsv")
+    assert result.exit_code == 1
+    assert "which holds other results; name a file outside of it" in words(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_where_the_distances_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = cluster(tmp_path, "--distance-matrix", tmp_path / "file" / "d.csv")
+    assert result.exit_code == 1
+    assert "cannot write" in words(result)
+    assert not (tmp_path / "out").exists()
 
 
 @settings(max_examples=50)

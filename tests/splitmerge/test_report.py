@@ -49,6 +49,18 @@ BOTH = (
 )
 
 
+def step(number: int, stage: str, before: int, after: int, gap: float) -> dict[str, object]:
+    """What the numbers say of an iteration."""
+    return {
+        "number": number,
+        "stage": stage,
+        "clusters_before": before,
+        "clusters_after": after,
+        "changes": 2,
+        "gap": gap,
+    }
+
+
 @pytest.mark.smoke
 def test_the_numbers_are_those_of_the_run():
     assert summary(run(*BOTH), GIVEN, 1.23456) == {
@@ -76,6 +88,11 @@ def test_the_numbers_are_those_of_the_run():
             "gap": 0.333333333,
         },
         "stop_reason": "no_changes",
+        "iterations": [
+            step(0, "pass_1", 5, 3, 0.25),
+            step(1, "pass_2", 3, 2, 0.25),
+            step(2, "pass_2", 2, 2, 0.333333333),
+        ],
         "kept_iteration": 2,
         "kept_stage": "pass_2",
         "largest_scope": 4,
@@ -106,9 +123,14 @@ def test_both_passes_are_told_in_sentences():
         "  2 iterations; converged: an iteration changed nothing",
         "  7 converged scopes",
         "  3 -> 2 clusters",
+        "Iterations (number, stage, clusters, scopes that changed, mean gap):",
+        "   0  pass_1       3      2  0.25000",
+        "   1  pass_2       2      2  0.25000",
+        "   2  pass_2       2      2  0.33333  <- the result",
         "Result: 2 clusters, each of the sequences in exactly one.",
         "Sizes: largest 4, median 2.5, mean 2.5, smallest 1",
         "Clusters by size: 1 of 1, 1 of 2-10, 0 of 11-50, 0 of 51-100, 0 of 101+",
+        "Seconds: 0",
     ]
 
 

@@ -29,4 +29,4 @@ def bases(text: str) -> Bases:
 
 def unknown_letters(text: str) -> list[str]:
     """Letters that stand for no base, each once, in their order."""
-    return list(dict.fromkeys(c for c in text if c.upper() not in IUPAC))
+    return list(dict.fromkeys(c for c in text if not c.isascii() or c.upper() not in IUPAC))

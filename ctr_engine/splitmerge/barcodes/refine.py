@@ -87,6 +87,7 @@ def cluster_barcodes(
     barcodes: Sequence[Barcode],
     params: GapParams,
     *,
+    distances: DistanceProvider | None = None,
     cache: CountCache | None = None,
     n_jobs: int = 1,
 ) -> tuple[dict[str, tuple[str, ...]], GapClustering]:
@@ -95,11 +96,17 @@ def cluster_barcodes(
     They are aligned and clustered in the order in which they are given, as the tool does that the
     algorithm comes from; where distances are equal, that order decides.
     """
-    known = cache or NoCache()
-    letters = [barcode.residues for barcode in barcodes]
-    distances = AlignedDistances(letters, dataset=False, cache=known, n_jobs=n_jobs)
-    found = gap_clusters(distances.matrix(range(len(letters))), params)
+    known = distances or one_scope(barcodes, cache=cache, n_jobs=n_jobs)
+    found = gap_clusters(known.matrix(range(len(barcodes))), params)
     return numbered([[barcodes[x].id for x in items] for items in found.clusters]), found
+
+
+def one_scope(
+    barcodes: Sequence[Barcode], *, cache: CountCache | None = None, n_jobs: int = 1
+) -> AlignedDistances:
+    """Distances of sequences that are aligned in the order in which they are given."""
+    letters = [barcode.residues for barcode in barcodes]
+    return AlignedDistances(letters, dataset=False, cache=cache or NoCache(), n_jobs=n_jobs)
 
 
 def refine_barcodes(
@@ -150,7 +157,7 @@ def refine_barcodes(
     refiner = Refiner(distances or own, params, _candidates(known, search))
     if 1 not in passes:
         _require_partition(given)
-    clusters = {name: [position[i] for i in ids] for name, ids in given.items()}
+    clusters = {name: [position[i] for i in dict.fromkeys(ids)] for name, ids in given.items()}
     result = two_pass(clusters, refiner, passes=passes, n_jobs=n_jobs, progress=progress)
     ids = tuple(barcode.id for barcode in known)
     new = numbered([[ids[x] for x in items] for items in result.clusters.values()])
