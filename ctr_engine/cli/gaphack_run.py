@@ -62,6 +62,7 @@ def run_cluster(request: ClusterRequest) -> list[str]:
     )
     from ctr_engine.io.tables import write_csv
     from ctr_engine.splitmerge.barcodes.refine import cluster_barcodes, clusters_table, one_scope
+    from ctr_engine.splitmerge.core import pooled_gaps
     from ctr_engine.splitmerge.params import GapParams
     from ctr_engine.splitmerge.report import sizes
     from ctr_engine.tables import SequenceClusters
@@ -75,6 +76,7 @@ def run_cluster(request: ClusterRequest) -> list[str]:
     distances = one_scope(barcodes, cache=_cache(request.cache_dir), n_jobs=request.n_jobs)
     clusters, found = cluster_barcodes(barcodes, params, distances=distances)
     seconds = time.perf_counter() - began
+    matrix = distances.matrix(range(len(barcodes)))
     folder = request.output_dir
     numbers = {
         "n_items": len(barcodes),
@@ -83,13 +85,14 @@ def run_cluster(request: ClusterRequest) -> list[str]:
         "gap": found.gap,
         "merge_distance": found.merge_distance,
         "merges": [vars(merge) for merge in found.history],
+        "pooled_gaps": [vars(gap) for gap in pooled_gaps(matrix, found.clusters)],
         "sizes": sizes([len(ids) for ids in clusters.values()]),
         "params": params.model_dump(),
         "seconds": round(seconds, 3),
     }
     if request.distance_matrix is not None:  # first, for its place is checked by writing to it
         ids = [barcode.id for barcode in barcodes]
-        _write_distances(request.distance_matrix, ids, distances.matrix(range(len(ids))))
+        _write_distances(request.distance_matrix, ids, matrix)
     write_csv(SequenceClusters, clusters_table(clusters), folder / "clusters.tsv", separator="\t")
     if request.fasta:
         write_fasta_per_cluster(folder / "clusters", clusters, barcodes)

@@ -84,6 +84,39 @@ def gap_clusters(
     return _guided(state, score, params)
 
 
+@dataclass(frozen=True)
+class PooledGap:
+    """Gap between all distances between clusters and all those inside, at one percentile."""
+
+    percentile: float
+    intra_upper: float
+    inter_lower: float
+    gap: float
+
+
+def pooled_gaps(
+    distances: Floats,
+    clusters: Sequence[Sequence[int]],
+    percentiles: Sequence[float] = (100, 95, 90),
+) -> tuple[PooledGap, ...]:
+    """Report the global gap of a partition at some percentiles; 0 where a pool is empty."""
+    label = np.empty(len(distances), dtype=np.int64)
+    for number, items in enumerate(clusters):
+        label[list(items)] = number
+    upper = np.triu_indices(len(distances), k=1)
+    values, same = distances[upper], (label[upper[0]] == label[upper[1]])
+    valid = ~np.isnan(values)
+    inside, outside = values[valid & same], values[valid & ~same]
+    found = []
+    for percentile in percentiles:
+        low = high = 0.0
+        if len(inside) and len(outside):
+            high = float(np.quantile(inside, percentile / 100))
+            low = float(np.quantile(outside, 1 - percentile / 100))
+        found.append(PooledGap(percentile, high, low, low - high))
+    return tuple(found)
+
+
 def merge_distance(distances: Floats, params: GapParams) -> float:
     """How wide a group is: element ``min(int(m p), m - 1)`` of its ``m`` distances; 0 of none."""
     inside = distances[np.triu_indices(len(distances), k=1)]

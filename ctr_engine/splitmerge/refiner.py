@@ -10,7 +10,14 @@ import numpy as np
 from ctr_engine.splitmerge.clusters import Items
 from ctr_engine.splitmerge.core import barcode_gap, gap_clusters, merge_distance
 from ctr_engine.splitmerge.distances import DistanceProvider, Floats
-from ctr_engine.splitmerge.graph import Candidates, MedoidGraph, MedoidGraphs, all_pairs
+from ctr_engine.splitmerge.graph import (
+    MOST_FOR_A_MEDOID,
+    Candidates,
+    MedoidGraph,
+    MedoidGraphs,
+    all_pairs,
+)
+from ctr_engine.splitmerge.kernel import TOLERANCE
 from ctr_engine.splitmerge.params import TwoPassParams
 from ctr_engine.splitmerge.scope import Scope, build_refinement_scope
 
@@ -123,7 +130,7 @@ class Refiner:
             for other, _ in graph.neighbors_within(name, self.params.max_lump):
                 if (
                     name < other
-                    and self._linkage(items, clusters[other], q) < self.params.min_split
+                    and self._linkage(items, clusters[other], q) < self.params.min_split - TOLERANCE
                 ):
                     return False
         return all(self._is_narrow(items) for items in clusters.values())
@@ -134,10 +141,9 @@ class Refiner:
         return float(np.quantile(valid, q)) if len(valid) else np.inf
 
     def _is_narrow(self, items: Items) -> bool:
-        return (
-            len(items) == 1
-            or merge_distance(self.distances.matrix(items), self.params) <= self.params.max_lump
-        )
+        some = items[:: -(-len(items) // MOST_FOR_A_MEDOID)]
+        distances = self.distances.matrix(some)
+        return len(some) == 1 or merge_distance(distances, self.params) <= self.params.max_lump
 
     def gap(self, clusters: Mapping[str, Items], graph: MedoidGraph) -> float:
         """Mean over the clusters of their local gap, in units of distance.

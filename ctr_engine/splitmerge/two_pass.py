@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ctr_engine.errors import ParameterError
 from ctr_engine.splitmerge.clusters import (
     Clusters,
     Items,
@@ -39,7 +40,7 @@ def quiet(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Iteration:
-    """One round: pass 1 is one, pass 2 has several; number 0 is what was given.
+    """One round: pass 1 is one, pass 2 has several; the first is what was given, if a partition.
 
     Attributes
     ----------
@@ -73,7 +74,8 @@ class TwoPass:
     Attributes
     ----------
     kept
-        Number of the iteration whose partition has the widest gap, which is the result.
+        Number of the iteration whose partition has the widest gap, which is the result; after pass
+        1 alone, its number.
     stop_reason
         None where pass 2 was not asked for.
     cycle
@@ -125,9 +127,12 @@ def two_pass(
 
     Raises
     ------
+    ParameterError
+        If a cluster holds an item that there is not.
     NotMeceError
         If pass 1 is left out and the clusters share items.
     """
+    _require_items(given, len(refiner.distances))
     run = _Run(refiner, n_jobs, progress)
     # the prefix keeps names of others apart from those that are given here
     start = {f"given {name}": tuple(sorted(items)) for name, items in given.items() if len(items)}
@@ -157,6 +162,14 @@ def two_pass(
         sampled=tuple(sorted(refiner.sampled)),
         largest_scope=refiner.largest,
     )
+
+
+def _require_items(given: Mapping[str, Sequence[int]], n_items: int) -> None:
+    for name, items in given.items():
+        outside = sorted({item for item in items if not 0 <= item < n_items})
+        if outside:
+            msg = f"cluster {name!r} holds items {outside[:5]}; there are 0 to {n_items - 1}"
+            raise ParameterError(msg)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ctr_engine.errors import ParameterError
-from ctr_engine.splitmerge.core import GapClustering, barcode_gap, gap_clusters
+from ctr_engine.splitmerge.core import GapClustering, barcode_gap, gap_clusters, pooled_gaps
 from ctr_engine.splitmerge.params import GapParams
 from tests.oracles import gaphack as slow
 from tests.splitmerge.cases import case, line, matrix, names, of_triangle
@@ -41,6 +41,31 @@ def test_a_shared_case_gives_the_expected_clusters_gap_and_history(gaphack, name
         assert [step[:2] for step in steps] == [step[:2] for step in wanted]
         gaps = [step[2] for step in wanted]
         assert [step[2] for step in steps] == pytest.approx(gaps, abs=ROUNDING)
+
+
+@pytest.mark.parametrize("name", names("core_cases"))
+def test_the_pooled_gaps_of_a_shared_case_are_those_expected(gaphack, name):
+    expected = case(gaphack, "core_cases", name)
+    metrics = expected["expected_final_gap_metrics"]
+    if not isinstance(metrics, dict):
+        return  # the local method reports its score alone
+    percentiles = [float(key.removeprefix("p")) for key in metrics]
+    distances = matrix(expected["distance_matrix"])
+    found = pooled_gaps(distances, expected["expected_partition"], percentiles)
+    for one, wanted in zip(found, metrics.values(), strict=True):
+        numbers = (one.intra_upper, one.inter_lower, one.gap)
+        names_of = ("intra_upper", "inter_lower", "gap_size")
+        assert numbers == pytest.approx([wanted[name] for name in names_of], abs=ROUNDING)
+
+
+def test_pooled_gaps_are_those_of_a_hand_count():
+    # inside 1 and 3; between 10, 20, 30, 40: at 50 %, 2 and 25, at 100 %, 3 and 10
+    distances = symmetric(4, [1, 10, 20, 30, 40, 3])
+    half, whole = pooled_gaps(distances, [(0, 1), (2, 3)], (50, 100))
+    assert (half.percentile, half.intra_upper, half.inter_lower, half.gap) == (50, 2, 25, 23)
+    assert (whole.percentile, whole.intra_upper, whole.inter_lower, whole.gap) == (100, 3, 10, 7)
+    (none,) = pooled_gaps(distances, [(0,), (1,), (2,), (3,)], (95,))
+    assert (none.intra_upper, none.inter_lower, none.gap) == (0, 0, 0), "nothing is inside"
 
 
 @pytest.mark.smoke

@@ -5,7 +5,9 @@ What a scope becomes is given here, so that the states are known beforehand.
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
+from ctr_engine.splitmerge import graph
 from ctr_engine.splitmerge.distances import MatrixDistances
 from ctr_engine.splitmerge.params import TwoPassParams
 from ctr_engine.splitmerge.refiner import Refiner
@@ -135,3 +137,34 @@ def test_a_cluster_is_as_wide_as_the_core_says():
     assert not keeps(distances, (0, 1, 2))
     assert not keeps(distances, (0, 1, 2), target_percentile=50)
     assert keeps(distances, (0, 1, 2), target_percentile=50, gap_method="global")
+
+
+# -------------------------------------------------------------------- very many clusters
+
+
+def test_of_very_many_clusters_parts_that_no_candidate_connects_are_compared_apart(monkeypatch):
+    """Pairs 0-1, 1-2 and 3-4 are candidates, and item 5 has none."""
+    monkeypatch.setattr(graph, "MOST_AT_ONCE", 5)
+    pairs = np.zeros((6, 6))
+    for x, y in ((0, 1), (1, 2), (3, 4)):
+        pairs[x, y] = pairs[y, x] = 1
+    asked: list[list[int]] = []
+
+    class Asked(MatrixDistances):
+        def matrix(self, items):
+            asked.append([int(x) for x in items])
+            return super().matrix(items)
+
+    places = Asked(line(0, 1, 3, 7, 20, 50))
+    clusters = {str(x): (x,) for x in range(6)}
+    built = graph.MedoidGraphs(places, lambda items: sp.csr_matrix(pairs), k=2).build(clusters)
+    assert sorted(asked) == [[0, 1, 2], [3, 4]]
+    assert built.edges == {
+        # 0 and 2 have one candidate, fewer than two, and are compared with all of their part
+        "0": (("1", 1.0), ("2", 3.0)),
+        "1": (("0", 1.0), ("2", 2.0)),
+        "2": (("1", 2.0), ("0", 3.0)),
+        "3": (("4", 13.0),),
+        "4": (("3", 13.0),),
+        "5": (),
+    }

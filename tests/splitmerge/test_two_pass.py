@@ -1,11 +1,13 @@
 """Both passes: runs that were followed by hand."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from ctr_engine.errors import ParameterError
 from ctr_engine.splitmerge.clusters import NotMeceError
 from ctr_engine.splitmerge.distances import MatrixDistances
 from ctr_engine.splitmerge.params import TwoPassParams
@@ -99,6 +101,13 @@ def test_changes_in_the_last_allowed_iteration_reach_the_limit():
     quiet = run(line(*PAIRS), clusters, passes=(2,), max_iterations=2)
     assert quiet.stop_reason == "no_changes", "that nothing changes is seen on the last one too"
     assert len(quiet.iterations) == 3
+
+
+@pytest.mark.parametrize(("items", "told"), [([0, 7], "[7]"), ([-1], "[-1]")])
+def test_an_item_that_there_is_not_is_refused(items, told):
+    text = re.escape(f"cluster 'a' holds items {told}; there are 0 to 2")
+    with pytest.raises(ParameterError, match=text):
+        run(line(0, 0.1, 0.2), {"a": items, "b": [1]})
 
 
 class Restless(Refiner):
