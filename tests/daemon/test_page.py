@@ -120,9 +120,13 @@ def page(laboratory: Running, browser: Browser) -> Iterator[Page]:
 
 
 def assets(running: Running) -> dict[str, dict[str, Any]]:
-    """Partitioned assets by name, as the page asks for them."""
+    """Assets of samples by name, as the page asks for them; sets of barcodes have other keys."""
     nodes = running.graphql(ASSETS)["assetNodes"]
-    partitioned = [node for node in nodes if node["partitionStats"] is not None]
+    partitioned = [
+        node
+        for node in nodes
+        if node["partitionStats"] is not None and "cluster_barcodes" not in node["jobNames"]
+    ]
     return {"/".join(node["assetKey"]["path"]): node for node in partitioned}
 
 
