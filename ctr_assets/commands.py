@@ -23,7 +23,7 @@ from ctr_assets.export import export_partition
 from ctr_assets.freshness import registered
 from ctr_assets.iteration_files import resolved
 from ctr_assets.jobs import ANNOTATE_PARTITION, REPORT_PARTITION
-from ctr_assets.partitions import Partition, parse_key
+from ctr_assets.partitions import PARTITIONS, Partition, parse_key
 from ctr_assets.project import PROJECT_VARIABLE, Project, load_project
 from ctr_assets.provenance import Records, as_prov, as_tree
 from ctr_assets.runs import (
@@ -228,7 +228,7 @@ def _require_asset(project: Project, name: str) -> None:
     known = sorted(
         key.to_user_string()
         for key in graph.materializable_asset_keys
-        if graph.get(key).is_partitioned
+        if graph.get(key).partitions_def == PARTITIONS
     )
     if name not in known:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
