@@ -27,8 +27,10 @@ def _new_barcode_sets(
     context: dg.SensorEvaluationContext, project: ProjectResource
 ) -> dg.SensorResult:
     folder = project.open()
-    seen = json.loads(context.cursor) if context.cursor else {}
+    state = json.loads(context.cursor) if context.cursor else {"seen": {}, "taken": {}}
+    seen, taken = state["seen"], state["taken"]
     now: dict[str, str] = {}
+    asked: dict[str, str] = {}
     requests, notes = [], []
     for name in set_files(folder):
         try:
@@ -37,18 +39,25 @@ def _new_barcode_sets(
             notes.append(str(error))
             context.log.warning(str(error))
             continue
-        if name not in seen or seen[name] != now[name]:
+        if name in taken and taken[name] == now[name]:
+            asked[name] = now[name]  # nothing is read again
+        elif name not in seen or seen[name] != now[name]:
             notes.append(f"{name} may still be copied")  # what is whole looks so twice
         else:
             requests.append(_request(folder, name))
+            asked[name] = now[name]
     known = set(context.instance.get_dynamic_partitions(BARCODE_SETS.name or ""))
     new = [one.partition_key for one in requests if one.partition_key not in known]
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[BARCODE_SETS.build_add_request(new)] if new else [],
-        cursor=json.dumps(now, sort_keys=True),
-        skip_reason=None if requests else dg.SkipReason("; ".join(notes) or "no set of barcodes"),
+        cursor=json.dumps({"seen": now, "taken": asked}, sort_keys=True),
+        skip_reason=None if requests else dg.SkipReason("; ".join(notes) or _idle(asked)),
     )
+
+
+def _idle(asked: dict[str, str]) -> str:
+    return f"no new set among {len(asked)}" if asked else "no set of barcodes"
 
 
 def _request(project: Project, name: str) -> dg.RunRequest:

@@ -176,6 +176,7 @@ def _require_items(given: Mapping[str, Sequence[int]], n_items: int) -> None:
 class _State:
     iteration: Iteration
     clusters: Clusters
+    graph: MedoidGraph
 
 
 Signature = tuple[frozenset[Items], frozenset[Items]]
@@ -196,6 +197,7 @@ class _Run:
         self, clusters: Clusters, stage: str, n_before: int, *,
         scopes: int = 0, skipped: int = 0, applied: int = 0, dropped: int = 0,
     ) -> None:  # fmt: skip
+        graph = self.refiner.graph(clusters)
         iteration = Iteration(
             number=len(self.states),
             stage=stage,
@@ -205,10 +207,10 @@ class _Run:
             n_skipped=skipped,
             n_applied=applied,
             n_dropped=dropped,
-            gap=self.refiner.gap(clusters, self.refiner.graph(clusters)),
+            gap=self.refiner.gap(clusters, graph),
             partition=partition_hash(clusters),
         )
-        self.states.append(_State(iteration, clusters))
+        self.states.append(_State(iteration, clusters, graph))
 
     def begin(self, clusters: Clusters) -> None:
         """Take what was given as the first state."""
@@ -256,7 +258,7 @@ class _Run:
         for number in range(1, limit + 1):
             self.progress("pass 2", number - 1, limit)
             before = self.states[-1]
-            after = self._iteration(before.clusters)
+            after = self._iteration(before)
             if not after.n_applied:
                 return NO_CHANGES
             if after.partition == before.iteration.partition:
@@ -267,9 +269,9 @@ class _Run:
                     return OSCILLATION
         return ITERATION_LIMIT
 
-    def _iteration(self, now: Clusters) -> Iteration:
-        graph = self.refiner.graph(now)
-        scopes, n_skipped = self._scopes(now, graph)
+    def _iteration(self, before: _State) -> Iteration:
+        now = before.clusters
+        scopes, n_skipped = self._scopes(now, before.graph)
         done = execute(now, self._operations(scopes, now))
         unchanged = {operation.seed for operation in done.unchanged}
         self.converged |= {_signature(s, now) for s in scopes if s.core[0] in unchanged}
@@ -314,7 +316,7 @@ class _Run:
         """
         first = self.states[0]
         fair = first.iteration.stage != GIVEN or self.refiner.keeps_thresholds(
-            first.clusters, self.refiner.graph(first.clusters)
+            first.clusters, first.graph
         )
         states = self.states if fair else self.states[1:]
         return max(states, key=lambda s: (_width(s.iteration.gap), s.iteration.number))
