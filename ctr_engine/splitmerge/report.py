@@ -36,6 +36,7 @@ def summary(
         "kept_iteration": result.kept,
         "kept_stage": result.iterations[result.kept].stage,
         "largest_scope": result.largest_scope,
+        "scopes_cut": result.n_cut_scopes,
         "clusters_refined_by_a_sample": len(result.sampled),
         "sizes": sizes([len(items) for items in result.clusters.values()]),
         "seconds": round(seconds, 3),
@@ -134,6 +135,11 @@ def lines(numbers: Mapping[str, Any], items: str) -> list[str]:
             )
     found += _steps(numbers)
     found.append(_result(numbers, items))
+    if numbers["scopes_cut"]:
+        found.append(
+            f"{numbers['scopes_cut']:,} scopes left out a near cluster, for there are more "
+            f"{items} than a scope takes; a larger one takes longer: --max-scope-size"
+        )
     size = numbers["sizes"]
     found.append(
         f"Sizes: largest {size['largest']:,}, median {size['median']:g}, mean {size['mean']:g}, "

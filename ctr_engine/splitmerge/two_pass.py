@@ -80,6 +80,8 @@ class TwoPass:
         None where pass 2 was not asked for.
     cycle
         Iterations after which an oscillation repeats.
+    n_cut_scopes
+        Scopes that a near cluster did not fit into, each content once.
     restless
         Contents of the clusters that an oscillation makes and unmakes.
     resolved
@@ -93,6 +95,7 @@ class TwoPass:
     cycle: int | None
     restless: tuple[Items, ...]
     n_converged_scopes: int
+    n_cut_scopes: int
     resolved: Resolved | None
     sampled: tuple[Items, ...]
     largest_scope: int
@@ -158,6 +161,7 @@ def two_pass(
         cycle=run.cycle,
         restless=run.restless(),
         n_converged_scopes=len(run.converged),
+        n_cut_scopes=len(run.cut),
         resolved=resolved,
         sampled=tuple(sorted(refiner.sampled)),
         largest_scope=refiner.largest,
@@ -191,6 +195,7 @@ class _Run:
         self.names = Names()
         self.states: list[_State] = []
         self.converged: set[Signature] = set()
+        self.cut: set[Signature] = set()
         self.cycle: int | None = None
 
     def _reach(
@@ -227,7 +232,7 @@ class _Run:
             self.progress("pass 1", done, len(seeds))
             if seed in refined or seed not in now:
                 continue
-            scope = self.refiner.scope(seed, now, graph, self.refiner.params.max_lump)
+            scope = self._scope(seed, now, graph, self.refiner.params.max_lump)
             around = [now[name] for name in scope.context]
             inputs = [now.pop(name) for name in scope.core]
             outputs = self.refiner.split(inputs, around)
@@ -239,6 +244,12 @@ class _Run:
         n_scopes += resolved.n_components
         now = self.names.named(now.values())  # ids that sort by their smallest item again
         self._reach(now, PASS_1, n_given, scopes=n_scopes, applied=applied)
+
+    def _scope(self, seed: str, now: Clusters, graph: MedoidGraph, close: float) -> Scope:
+        scope = self.refiner.scope(seed, now, graph, close)
+        if scope.is_cut:
+            self.cut.add(_signature(scope, now))
+        return scope
 
     def _renamed(
         self, outputs: Sequence[Items], core: Sequence[str], graph: MedoidGraph
@@ -289,7 +300,7 @@ class _Run:
         for seed in sorted(now):
             if seed in processed:
                 continue
-            scope = self.refiner.scope(seed, now, graph, self.refiner.params.close)
+            scope = self._scope(seed, now, graph, self.refiner.params.close)
             processed.update(scope.core)
             if _signature(scope, now) in self.converged:
                 n_skipped += 1

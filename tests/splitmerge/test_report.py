@@ -35,6 +35,7 @@ def run(*iterations: Iteration, **other) -> TwoPass:
         "cycle": None,
         "restless": (),
         "n_converged_scopes": 7,
+        "n_cut_scopes": 0,
         "resolved": Resolved({}, frozenset(), n_conflicts=2, n_components=1, assigned=()),
         "sampled": (),
         "largest_scope": 4,
@@ -96,6 +97,7 @@ def test_the_numbers_are_those_of_the_run():
         "kept_iteration": 2,
         "kept_stage": "pass_2",
         "largest_scope": 4,
+        "scopes_cut": 0,
         "clusters_refined_by_a_sample": 0,
         "sizes": {
             "largest": 4,
@@ -132,6 +134,15 @@ def test_both_passes_are_told_in_sentences():
         "Clusters by size: 1 of 1, 1 of 2-10, 0 of 11-50, 0 of 51-100, 0 of 101+",
         "Seconds: 0",
     ]
+
+
+def test_scopes_that_are_cut_are_told():
+    assert not any("left out a near cluster" in line for line in told(run(*BOTH)))
+    found = told(run(*BOTH, n_cut_scopes=3))
+    assert (
+        "3 scopes left out a near cluster, for there are more sequences than a scope takes; "
+        in ("".join(found))
+    )
 
 
 def test_a_pass_that_did_not_run_is_not_told():

@@ -110,6 +110,15 @@ def test_an_item_that_there_is_not_is_refused(items, told):
         run(line(0, 0.1, 0.2), {"a": items, "b": [1]})
 
 
+def test_scopes_into_which_a_near_cluster_does_not_fit_are_counted():
+    near = line(0, 0.015, 0.5, 0.515)
+    whole = run(near, {"a": [0], "b": [1], "c": [2, 3]}, passes=(2,), max_iterations=1)
+    assert whole.n_cut_scopes == 0
+    pairs = line(0, 0, 0.015, 0.015, 0.5)
+    given = {"a": [0, 1], "b": [2, 3], "c": [4]}
+    assert run(pairs, given, passes=(2,), max_iterations=1, max_scope_size=3).n_cut_scopes == 2
+
+
 class Restless(Refiner):
     """Joins items 0 and 1 where they are apart, and parts them where they are together."""
 
