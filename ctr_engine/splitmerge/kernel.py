@@ -38,13 +38,13 @@ def quantile(ordered: Floats, q: float) -> float:
 
 
 @compiled
-def between(distances: Floats, a: Ints, b: Ints) -> Floats:
-    """Valid distances between two groups, ascending."""
+def valid_pairs(distances: Floats, a: Ints, b: Ints, same: bool) -> Floats:
+    """Valid distances between two groups, or inside one that is given twice, ascending."""
     found = np.empty(len(a) * len(b))
     n = 0
-    for i in a:
-        for j in b:
-            value = distances[i, j]
+    for x in range(len(a)):
+        for y in range(x + 1 if same else 0, len(b)):
+            value = distances[a[x], b[y]]
             if not np.isnan(value):
                 found[n] = value
                 n += 1
@@ -54,19 +54,15 @@ def between(distances: Floats, a: Ints, b: Ints) -> Floats:
 
 
 @compiled
+def between(distances: Floats, a: Ints, b: Ints) -> Floats:
+    """Valid distances between two groups, ascending."""
+    return valid_pairs(distances, a, b, False)
+
+
+@compiled
 def within(distances: Floats, a: Ints) -> Floats:
     """Valid distances inside a group, ascending."""
-    found = np.empty(len(a) * (len(a) - 1) // 2)
-    n = 0
-    for x in range(len(a)):
-        for y in range(x + 1, len(a)):
-            value = distances[a[x], a[y]]
-            if not np.isnan(value):
-                found[n] = value
-                n += 1
-    found = found[:n]
-    found.sort()
-    return found
+    return valid_pairs(distances, a, a, True)
 
 
 @compiled
@@ -365,9 +361,7 @@ def best_local_merge(
     """
     values, offset, length = blocks
     nearest = nearest_three(lower, order, k)
-    n_scored = 0.0
-    for x in range(k):
-        n_scored += not fixed[order[x]]
+    n_scored = np.sum(~fixed[order[:k]])
     best, i, j = -np.inf, -1, -1
     for x in range(k):
         for y in range(x + 1, k):
