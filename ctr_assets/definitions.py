@@ -14,6 +14,7 @@ from ctr_assets.assets import (
     barcodes,
     clustering,
     cohort,
+    consensus,
     expression,
     inputs,
     report,
@@ -44,7 +45,8 @@ from ctr_assets.sensors.reconcile import reconcile
 
 SENSORS = (new_samples, new_barcode_sets, input_edits, reconcile, lost_runs, failed_runs)
 STEPS = (
-    inputs, expression, clustering, statistics, annotation, results, report, cohort, barcodes
+    inputs, expression, clustering, consensus, statistics, annotation, results, report, cohort,
+    barcodes,
 )  # fmt: skip
 
 

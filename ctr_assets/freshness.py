@@ -44,7 +44,8 @@ class Recorded:
 def parameters_version(project: Project, partition: Partition) -> str:
     """Hash of all parameters that can move a label."""
     params = project.pipeline_for(partition)
-    return digest(params.model_dump(mode="json", exclude={"report", "automation", "device"}))
+    idle = {"report", "automation", "device", "consensus"}
+    return digest(params.model_dump(mode="json", exclude=idle))
 
 
 class Wanted:

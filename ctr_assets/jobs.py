@@ -7,6 +7,7 @@ import dagster as dg
 from ctr_assets.assets import GROUP
 from ctr_assets.assets.barcodes import BARCODES
 from ctr_assets.assets.cohort import COHORT
+from ctr_assets.assets.consensus import CONSENSUS
 from ctr_assets.assets.report import REPORT
 from ctr_assets.partitions import PARTITIONS, parse_key
 
@@ -61,6 +62,11 @@ report_partition = _job(
     _REPORT,
     "The page of one sample that was annotated: figures, checklist, cards.",
 )
+consensus_partition = _job(
+    "consensus_partition",
+    dg.AssetSelection.groups(CONSENSUS),
+    "Several runs of Leiden on a sample that was clustered, and one partition of them.",
+)
 rebuild_everything = _job(
     "rebuild_everything", _GROUP, "Everything of one sample anew, with its page."
 )
@@ -80,6 +86,7 @@ JOBS = [
     reannotate_from_scores,
     refine_partition,
     report_partition,
+    consensus_partition,
     rebuild_everything,
     summarise_cohort,
     cluster_barcodes,

@@ -20,6 +20,12 @@ CLUSTER_ITERATION: Final = "cluster_iteration_"
 REFINEMENT_ACTION: Final = "refinement_action"
 REFINEMENT_ITERATION: Final = "refinement_iteration"
 
+CONSENSUS_CLUSTER: Final = "consensus_cluster"
+CONSENSUS_STABILITY: Final = "consensus_stability"
+CELL_TYPE_CONSENSUS: Final = "cell_type_consensus"
+CELL_TYPE_CONSENSUS_PATH: Final = "cell_type_consensus_path"
+LABEL_STABILITY: Final = "label_stability"
+
 PCA: Final = "X_pca"
 UMAP: Final = "X_umap"
 SPATIAL: Final = "spatial"

@@ -149,9 +149,10 @@ def _plan_in_force(
 
 
 def _policy(project: Project, partition: Partition, version: str) -> Policy:
-    """Who proposes in the graph: the criteria, unless the project says no, and the manual plan."""
-    auto = project.pipeline_for(partition).refinement_policy == "auto"
-    return Policy(auto, kept_manual_plan(project, partition, version), chained=True)
+    """Who proposes in the graph, as the project says, and the manual plan."""
+    name = project.pipeline_for(partition).refinement_policy
+    manual = kept_manual_plan(project, partition, version)
+    return Policy(name != "manual", manual, chained=True, two_pass=name == "two-pass")
 
 
 def _require_same_clusters(

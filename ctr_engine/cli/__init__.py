@@ -8,6 +8,7 @@ from ctr_engine.cli import gaphack
 from ctr_engine.cli.annotate import annotate
 from ctr_engine.cli.check_map import check_map
 from ctr_engine.cli.compare import compare
+from ctr_engine.cli.consensus import consensus
 from ctr_engine.cli.console import FriendlyGroup
 from ctr_engine.cli.evaluate import evaluate
 from ctr_engine.cli.explain import explain
@@ -51,6 +52,7 @@ def build_app() -> typer.Typer:
     app.command("annotate")(annotate)
     app.command("check-map")(check_map)
     app.command("refine")(refine)
+    app.command("consensus")(consensus)
     app.command("history")(history)
     app.command("export-review")(export_review)
     app.command("import-review")(import_review)

@@ -202,6 +202,7 @@ def _refinement(request: "RunRequest", params: "PipelineParams") -> "RefineReque
         sample=request.output_dir / COARSE_CLUSTERS,
         output_dir=request.output_dir / REFINEMENT,
         auto=True,
+        two_pass=False,
         manual=None,
         execute=True,
         until_converged=False,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ctr_engine.refinement.params import PipelineParams
 
 _MOST_ROWS = 40
+AUTO, TWO_PASS = "auto", "two-pass"
 
 
 def refine(
@@ -29,6 +30,10 @@ def refine(
         Path | None, typer.Option("--input", help="The same as INPUT.", hidden=True)
     ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Propose by the criteria.")] = False,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="auto, the same as --auto; or two-pass: divide and join by distance."),
+    ] = None,
     manual: Annotated[
         Path | None, typer.Option("--manual", help="Plan of a person, YAML or JSON.")
     ] = None,
@@ -74,8 +79,9 @@ def refine(
         msg = "--until-converged would have no effect; add --execute"
         raise ParameterError(msg)
     plan_file, parameters = _files(manual, config)
-    if execute and not auto and plan_file is None:
-        msg = "nobody proposes anything; add --auto, --manual FILE, or both"
+    chosen = _policy(policy, auto=auto)
+    if execute and chosen is None and plan_file is None:
+        msg = "nobody proposes anything; add --auto, --policy two-pass or --manual FILE"
         raise ParameterError(msg)
     flags = (profile, refinement_params, refinement_preset, max_iterations)
     params = _parameters(parameters, *flags)
@@ -84,7 +90,8 @@ def refine(
     request = RefineRequest(
         sample=source.expanduser(),
         output_dir=None if output_dir is None or dry_run else output_dir.expanduser(),
-        auto=auto or plan_file is None,
+        auto=chosen is not None or plan_file is None,
+        two_pass=chosen == TWO_PASS,
         manual=plan_file,
         execute=execute,
         until_converged=until_converged,
@@ -96,6 +103,25 @@ def refine(
         n_jobs=n_jobs or available_cores(),
     )
     _run(request)
+
+
+def _policy(name: str | None, *, auto: bool) -> str | None:
+    """Who proposes beside a person; None where nobody was asked to.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such policy, or ``--auto`` names another one.
+    """
+    if name is None:
+        return AUTO if auto else None
+    if name not in (AUTO, TWO_PASS):
+        msg = f"--policy is {AUTO} or {TWO_PASS}; got {name!r}"
+        raise ParameterError(msg)
+    if auto and name != AUTO:
+        msg = f"--auto is --policy {AUTO}, and --policy is {name}; drop one"
+        raise ParameterError(msg)
+    return name
 
 
 def _run(request: "RefineRequest") -> None:

@@ -58,6 +58,7 @@ class RefineRequest:
     sample: Path
     output_dir: Path | None
     auto: bool
+    two_pass: bool
     manual: Path | None
     execute: bool
     until_converged: bool
@@ -114,6 +115,7 @@ def run_refinement(request: RefineRequest, progress: Callable[[str], None]) -> R
         request.focus_labels,
         request.focus_clusters,
         chained=request.until_converged,
+        two_pass=request.two_pass,
     )
     if not request.execute:
         proposal = propose(policy, opened.sample, opened.scored, (), first=True)

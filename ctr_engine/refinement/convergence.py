@@ -77,7 +77,7 @@ def next_round(
     proposal = propose(asked, sample, before, _done(earlier), first=not earlier)
     if converged is not None and not proposal.plan.operations:
         return None
-    iteration = execute(sample, before, proposal.plan, number)
+    iteration = execute(sample, before, proposal.plan, number, proposal.regrouping)
     stop = stop_of(sample, before, iteration, number)
     return Round(number, proposal, iteration, stop or converged)
 

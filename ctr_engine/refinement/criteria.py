@@ -18,7 +18,7 @@ from ctr_engine.tables import DiagnosticReport, from_rows
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-SUBCLUSTER, RELABEL, SKIP = "SUBCLUSTER", "RELABEL", "SKIP"
+SUBCLUSTER, RELABEL, REGROUP, SKIP = "SUBCLUSTER", "RELABEL", "REGROUP", "SKIP"
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,16 @@ class _Finding:
     target: int | None = None
 
 
+_TWO_PASS = _Finding("two_pass", REGROUP)
+
+
 def diagnose(
     states: Sequence[ClusterState],
     decider: Decider,
     positive_fraction: Float64,
     params: RefinementParams,
     focus: Collection[str] | None = None,
+    regrouped: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Judge every cluster.
 
@@ -56,6 +60,9 @@ def diagnose(
         Shape ``(n_clusters, n_markers)``.
     focus
         Ids of the clusters that may be changed; all when None.
+    regrouped
+        Ids of the clusters that two passes change, which are then recommended instead of what the
+        criteria would.
 
     Returns
     -------
@@ -66,7 +73,10 @@ def diagnose(
     for index, state in enumerate(states):
         children = _children(index, state, decider, params)
         heterogeneity = _heterogeneity(index, state, decider, positive_fraction)
-        finding = _judge(index, state, decider, children, heterogeneity, params)
+        if regrouped is None:
+            finding = _judge(index, state, decider, children, heterogeneity, params)
+        else:
+            finding = _TWO_PASS if state.cluster_id in regrouped else _Finding()
         reason = _held_back(index, state, finding, decider, params, focus)
         rows.append(_row(index, state, decider, children, heterogeneity, finding, reason, params))
     return from_rows(DiagnosticReport, sorted(rows, key=_urgency))

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine.analysis import Annotation, annotate
+from ctr_engine.clustering.pca import pca
 from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.errors import CellMismatchError, ParameterError
 from ctr_engine.expression import ExpressionView
@@ -20,7 +22,17 @@ from ctr_engine.profiles import AnalysisParams, ReportParams
 from ctr_engine.refinement.operations import Applied, merge, override, relabel, subcluster
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.partition import Held, Partition
-from ctr_engine.refinement.plan import Merge, Override, Plan, Relabel, Subcluster, clusters_of
+from ctr_engine.refinement.plan import (
+    AnyOperation,
+    Merge,
+    Override,
+    Plan,
+    Regroup,
+    Relabel,
+    Subcluster,
+    clusters_of,
+)
+from ctr_engine.refinement.regrouping import Regrouping, carry_out
 from ctr_engine.refinement.state import ClusterState, states_of
 from ctr_engine.tables import RefinementLog, from_rows
 
@@ -51,6 +63,11 @@ class Sample:
     params: AnalysisParams
     refinement: RefinementParams
     n_jobs: int = 1
+
+    @cached_property
+    def coordinates(self) -> npt.NDArray[np.float32]:
+        """Principal components of all cells, which the two passes measure in."""
+        return pca(self.view, self.refinement.n_pcs)
 
 
 @dataclass(frozen=True)
@@ -165,23 +182,33 @@ def digest_of(sample: Sample, partition: Partition, cluster: str, resolution: fl
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def execute(sample: Sample, before: Scored, plan: Plan, number: int = 1) -> Iteration:
-    """Carry a plan out: override, merge, subcluster, relabel, then score what is new.
+def execute(
+    sample: Sample,
+    before: Scored,
+    plan: Plan,
+    number: int = 1,
+    regrouping: Regrouping | None = None,
+) -> Iteration:
+    """Carry a plan out: override, merge, regroup, subcluster, relabel, then score what is new.
 
     Parameters
     ----------
     number
         Number of the iteration, for its log.
+    regrouping
+        Where the cells of a regrouping go.
 
     Raises
     ------
     CellMismatchError
-        If a cluster of the plan does not exist; nothing is changed then.
+        If a cluster of the plan does not exist, or ``regrouping`` is of other clusters.
+    ParameterError
+        If the plan regroups clusters and ``regrouping`` is None. Nothing is changed then.
     """
     partition, unsplittable = before.partition, dict(before.unsplittable)
     made: list[tuple[str, ...]] = []
     for operation in plan.operations:
-        applied = _apply(sample, partition, operation)
+        applied = _apply(sample, partition, operation, regrouping)
         partition = applied.partition
         made.append(applied.new_clusters)
         if isinstance(operation, Subcluster) and not applied.new_clusters:
@@ -199,7 +226,7 @@ def _note_unsplittable(
 
 
 def _apply(
-    sample: Sample, partition: Partition, operation: Override | Merge | Subcluster | Relabel
+    sample: Sample, partition: Partition, operation: AnyOperation, regrouping: Regrouping | None
 ) -> Applied:
     if isinstance(operation, Override):
         return override(partition, operation)
@@ -207,6 +234,11 @@ def _apply(
         return merge(partition, operation)
     if isinstance(operation, Relabel):
         return relabel(partition, operation)
+    if isinstance(operation, Regroup):
+        if regrouping is None:
+            msg = "a plan that regroups clusters needs to know where their cells go"
+            raise ParameterError(msg)
+        return carry_out(partition, operation, regrouping)
     return subcluster(partition, operation, sample.view, sample.refinement, n_jobs=sample.n_jobs)
 
 

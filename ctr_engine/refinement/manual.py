@@ -10,9 +10,16 @@ from ctr_engine.documents import Document
 from ctr_engine.errors import ConfigError, Fault, ParameterError
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.refinement.naming import Clusters, Unknown, Waiting
-from ctr_engine.refinement.plan import Merge, Override, Relabel, Subcluster, clusters_of, is_day
+from ctr_engine.refinement.plan import (
+    AnyOperation,
+    Merge,
+    Override,
+    Relabel,
+    Subcluster,
+    clusters_of,
+    is_day,
+)
 
-AnyOperation = Override | Merge | Subcluster | Relabel
 Place = tuple[str | int, ...]
 _VERSIONS = ("1.0", "1")
 _HIGHEST = 100

@@ -72,12 +72,12 @@ def subcluster(
     parts = _parts(part_of(view, rows), operation.resolution, params, n_jobs)
     if parts is None:
         return Applied(partition, ())
-    children = _free_names(partition, operation.cluster, len(set(parts.tolist())))
+    children = free_names(partition, operation.cluster, len(set(parts.tolist())))
     names = np.array([children[int(part)] for part in parts.tolist()], dtype=object)
     return Applied(partition.moved(rows, names), children)
 
 
-def _free_names(partition: Partition, cluster: str, number: int) -> tuple[str, ...]:
+def free_names(partition: Partition, cluster: str, number: int) -> tuple[str, ...]:
     """Names of the parts of a cluster, none of which exists."""
     numbered = (f"{cluster}{CHILD_SEPARATOR}{index}" for index in count())
     return tuple(islice((name for name in numbered if name not in partition.ids), number))

@@ -7,6 +7,7 @@ from pydantic import Field
 from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.params import Count, Real, Switch
 from ctr_engine.profiles import AnalysisParams
+from ctr_engine.splitmerge.cells.params import CellParams, ConsensusParams
 
 
 class RefinementParams(ClusteringParams):
@@ -44,8 +45,12 @@ class RefinementParams(ClusteringParams):
     score_plateau: Annotated[Real, Field(ge=0)] = Field(
         0.05, description="An iteration that moves the mean score by less is the last."
     )
+    two_pass: CellParams = Field(
+        CellParams(), description="How the policy two-pass divides and joins clusters."
+    )
 
 
+PolicyName = Literal["auto", "two-pass", "manual"]
 RefinementPresetName = Literal["conservative", "aggressive"]
 REFINEMENT_PROFILES: dict[str, RefinementParams] = {
     "reference": RefinementParams(),
@@ -78,11 +83,16 @@ class PipelineParams(AnalysisParams):
     refinement_preset: RefinementPresetName | None = Field(
         None, description="Named set of refinement parameters, under your own."
     )
-    refinement_policy: Literal["auto", "manual"] = Field(
-        "auto", description="Who refines in the graph: criteria and manual plan, or that alone."
+    refinement_policy: PolicyName = Field(
+        "auto",
+        description="Who refines in the graph, beside the manual plan: the criteria (auto), the "
+        "two passes (two-pass), or nobody (manual).",
     )
     refinement: RefinementParams = Field(
         RefinementParams(), description="What differs from the profile's refinement."
+    )
+    consensus: ConsensusParams = Field(
+        ConsensusParams(), description="How several clusterings become one."
     )
 
     @property

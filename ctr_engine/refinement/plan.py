@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ctr_engine.params import Params, Real
+from ctr_engine.params import Count, Params, Real
 from ctr_engine.refinement.partition import Source
 from ctr_engine.tables import natural_key
 
@@ -45,6 +45,16 @@ class Merge(_Operation):
     path: str | None = Field(None, description="Path of the label.")
 
 
+class Regroup(_Operation):
+    """Divide clusters and join their parts anew, as two passes over their microclusters say."""
+
+    op: Literal["regroup"] = "regroup"
+    clusters: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="The clusters.")
+    sizes: Annotated[tuple[Annotated[Count, Field(ge=1)], ...], Field(min_length=1)] = Field(
+        description="Cells of each cluster that they become, the largest first."
+    )
+
+
 class Subcluster(_Operation):
     """Divide a cluster by its own cells."""
 
@@ -62,23 +72,26 @@ class Relabel(_Operation):
     path: str = Field(description="Its path.")
 
 
-Operation = Annotated[Override | Merge | Subcluster | Relabel, Field(discriminator="op")]
-ORDER = ("override", "merge", "subcluster", "relabel")
+AnyOperation = Override | Merge | Regroup | Subcluster | Relabel
+Operation = Annotated[AnyOperation, Field(discriminator="op")]
+ORDER = ("override", "merge", "regroup", "subcluster", "relabel")
 """Order in which operations are carried out; rescoring follows."""
 
 
-def clusters_of(operation: Override | Merge | Subcluster | Relabel) -> tuple[str, ...]:
+def clusters_of(operation: AnyOperation) -> tuple[str, ...]:
     """Clusters that an operation changes, in natural order."""
-    if isinstance(operation, Merge):
+    if isinstance(operation, Merge | Regroup):
         return tuple(sorted(operation.clusters, key=natural_key))
     return (operation.cluster,)
 
 
-def describe(operation: Override | Merge | Subcluster | Relabel) -> str:
+def describe(operation: AnyOperation) -> str:
     """Write an operation as one line."""
     text = f"{operation.op} {', '.join(clusters_of(operation))} ({operation.source})"
     if isinstance(operation, Subcluster):
         return f"{text} at resolution {operation.resolution:g}"
+    if isinstance(operation, Regroup):
+        return f"{text} into {' + '.join(map(str, operation.sizes))} cells"
     return text if operation.label is None else f"{text} -> {operation.label}"
 
 
@@ -129,9 +142,7 @@ class Plan(Params):
         ]
 
 
-def plan_of(
-    operations: Iterable[Override | Merge | Subcluster | Relabel], focus: Sequence[str]
-) -> Plan:
+def plan_of(operations: Iterable[AnyOperation], focus: Sequence[str]) -> Plan:
     """Put operations into the order in which they are carried out: by kind, then by lowest id."""
     ordered = sorted(
         operations, key=lambda op: (ORDER.index(op.op), natural_key(clusters_of(op)[0]))

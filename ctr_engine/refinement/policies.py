@@ -6,9 +6,16 @@ import pandas as pd
 
 from ctr_engine.errors import ParameterError
 from ctr_engine.refinement.criteria import RELABEL, SUBCLUSTER
-from ctr_engine.refinement.manual import AnyOperation, ManualPlan
+from ctr_engine.refinement.manual import ManualPlan
 from ctr_engine.refinement.params import RefinementParams
-from ctr_engine.refinement.plan import Plan, Relabel, Subcluster, clusters_of, plan_of
+from ctr_engine.refinement.plan import (
+    AnyOperation,
+    Plan,
+    Relabel,
+    Subcluster,
+    clusters_of,
+    plan_of,
+)
 
 
 def auto_operations(report: pd.DataFrame, params: RefinementParams) -> list[AnyOperation]:

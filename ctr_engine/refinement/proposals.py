@@ -15,6 +15,7 @@ from ctr_engine.refinement.naming import Clusters, Expected
 from ctr_engine.refinement.partition import Partition
 from ctr_engine.refinement.plan import Plan, clusters_of
 from ctr_engine.refinement.policies import auto_operations, merged_plan
+from ctr_engine.refinement.regrouping import Regrouping, regrouping_of
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class Policy:
     Attributes
     ----------
     auto
-        Whether the criteria propose.
+        Whether the criteria propose, or the two passes.
     manual
         Content of a manual file.
     focus_labels, focus_clusters
         Clusters that may be changed; all when None.
     chained
         Whether further iterations follow, so that an entry may name a part that one of them makes.
+    two_pass
+        Whether the two passes propose in place of the criteria.
     """
 
     auto: bool = True
@@ -38,16 +41,18 @@ class Policy:
     focus_labels: tuple[str, ...] | None = None
     focus_clusters: tuple[str, ...] | None = None
     chained: bool = False
+    two_pass: bool = False
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan, and the diagnosis and the manual entries that it comes from."""
+    """A plan, and the diagnosis, the two passes and the manual entries that it comes from."""
 
     plan: Plan
     report: pd.DataFrame
     manual: ManualPlan
     warnings: tuple[str, ...]
+    regrouping: Regrouping | None = None
 
 
 def propose(
@@ -69,17 +74,38 @@ def propose(
     """
     focus = _focus(policy, sample, scored, first=first)
     params = sample.refinement
-    report = diagnose(
-        scored.states, scored.decider, scored.positive_fraction, params, focus.clusters
-    )
-    auto = auto_operations(report, params) if policy.auto else []
     manual = asked_for(policy, sample, scored.partition, done, first=first)
     if first:
         _require_in_focus(policy, manual, focus)
     else:
         manual = within(manual, focus.clusters)
-    plan = merged_plan(auto, manual, focus.clusters)
-    return Proposal(plan, report, manual, focus.warnings)
+    found = None
+    if policy.auto and policy.two_pass:
+        found = _two_passes(sample, scored, set(focus.clusters) - set(manual.claimed))
+    report = diagnose(
+        scored.states,
+        scored.decider,
+        scored.positive_fraction,
+        params,
+        focus.clusters,
+        None if found is None else found.clusters,
+    )
+    auto = auto_operations(report, params) if policy.auto else []
+    proposed = auto if found is None else found.operations
+    plan = merged_plan(proposed, manual, focus.clusters)
+    return Proposal(plan, report, manual, focus.warnings, found)
+
+
+def _two_passes(sample: Sample, scored: Scored, clusters: Collection[str]) -> Regrouping:
+    """Run the two passes over clusters whose label no person gave."""
+    by_hand = {s.cluster_id for s in scored.states if s.overridden or s.by_hand}
+    return regrouping_of(
+        scored.partition,
+        sample.coordinates,
+        set(clusters) - by_hand,
+        sample.refinement,
+        n_jobs=sample.n_jobs,
+    )
 
 
 def _require_in_focus(policy: Policy, manual: ManualPlan, focus: Focus) -> None:

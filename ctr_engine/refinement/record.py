@@ -11,7 +11,7 @@ from ctr_engine.refinement.convergence import Round
 from ctr_engine.refinement.engine import Sample, Scored
 from ctr_engine.refinement.params import RefinementParams
 from ctr_engine.refinement.partition import Held, Holder, Source
-from ctr_engine.refinement.plan import Plan, Subcluster
+from ctr_engine.refinement.plan import AnyOperation, Plan, Regroup, Subcluster
 
 DecidedBy = Literal["stage_h", "rescored", "relabel", "override", "merge"]
 STAGE_H: DecidedBy = "stage_h"
@@ -101,7 +101,7 @@ def record_of(
         plan=plan,
         plan_summary=plan.counts(),
         clusters_modified=tuple(touched),
-        subclusters_created=tuple(sorted(_made(one, Subcluster), key=after.partition.ids.index)),
+        subclusters_created=tuple(sorted(_parts(one), key=after.partition.ids.index)),
         n_cells_modified=sum(sizes[name] for name in touched),
         stop_reason=one.stop_reason,
         parameters=sample.refinement,
@@ -122,17 +122,28 @@ def _touched(one: Round) -> set[str]:
     return {name for names in log.loc[log["outcome"] == "done", "clusters"] for name in names}
 
 
-def _made(one: Round, *kinds: type) -> set[str]:
-    """Clusters that operations of some kinds made."""
+def _made(one: Round) -> list[tuple[AnyOperation, list[str]]]:
+    """Operations, each with the clusters that it made."""
     made = zip(one.iteration.plan.operations, one.iteration.log["new_clusters"], strict=True)
-    return {name for operation, new in made if isinstance(operation, kinds) for name in new}
+    return [(operation, list(new)) for operation, new in made]
+
+
+def _parts(one: Round) -> set[str]:
+    """Clusters that are parts of others; those that were only joined are none."""
+    return {
+        name
+        for operation, new in _made(one)
+        if isinstance(operation, Subcluster)
+        or (isinstance(operation, Regroup) and len(operation.sizes) > 1)
+        for name in new
+    }
 
 
 def _clusters(one: Round, earlier: Sequence[IterationRecord]) -> tuple[ClusterRecord, ...]:
     """Clusters after an iteration, each with what gave its label and when."""
     after = one.iteration.after
     known = {c.cluster_id: c for c in earlier[-1].clusters} if earlier else {}
-    given = _made(one, object)
+    given = {name for _, new in _made(one) for name in new}
     roots = after.annotation.tables["cluster_annotations"]["root_label"]
     records = []
     for state, root in zip(after.states, roots, strict=True):

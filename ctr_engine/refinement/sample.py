@@ -48,7 +48,7 @@ def open_sample(
     InputError
         If it was not written by either.
     """
-    params, marker_map = _annotated_with(adata, source)
+    params, marker_map = annotated_with(adata, source)
     view = read_expression(adata, params.expression, source)
     sample = Sample(view, marker_map, params, refinement, n_jobs)
     return opened(sample, lineage_in(adata, source))
@@ -68,7 +68,7 @@ def profile_of(adata: "AnnData", source: str) -> str:
     InputError
         If it was not annotated by us.
     """
-    return _annotated_with(adata, source)[0].profile
+    return annotated_with(adata, source)[0].profile
 
 
 def set_profile(adata: "AnnData", profile: str) -> None:
@@ -90,8 +90,14 @@ def stored_map(adata: "AnnData", source: str) -> MarkerMap:
     return parse_marker_map(str(adata.uns[keys.UNS_MARKER_MAP]), f"the marker map in {source}")
 
 
-def _annotated_with(adata: "AnnData", source: str) -> tuple[AnalysisParams, MarkerMap]:
-    """Parameters and marker map of the annotation, on the values that it stored."""
+def annotated_with(adata: "AnnData", source: str) -> tuple[AnalysisParams, MarkerMap]:
+    """Parameters and marker map of the annotation, on the values that it stored.
+
+    Raises
+    ------
+    InputError
+        If the sample was not annotated by us.
+    """
     needed = {
         f"uns[{keys.UNS_PARAMS!r}]": keys.UNS_PARAMS in adata.uns,
         f"uns[{keys.UNS_MARKER_MAP!r}]": keys.UNS_MARKER_MAP in adata.uns,

@@ -8,9 +8,9 @@ class DiagnosticReport(Table):
 
     cluster_id: str = col("Cluster.", unique=True)
     current_label: str = col("Its label.")
-    recommendation: str = col("What to do.", isin=("SUBCLUSTER", "RELABEL", "SKIP"))
+    recommendation: str = col("What to do.", isin=("SUBCLUSTER", "RELABEL", "REGROUP", "SKIP"))
     criterion: str = col(
-        "First criterion that holds; null when none does.",
+        "First criterion that holds, or two_pass of that policy; null when none does.",
         nullable=True,
         isin=(
             "low_confidence",
@@ -19,6 +19,7 @@ class DiagnosticReport(Table):
             "homogeneous_parent",
             "mixed_population",
             "weak_leaf",
+            "two_pass",
         ),
     )
     reason: str = col(
@@ -43,7 +44,7 @@ class RefinementLog(Table):
     """Per operation of an iteration: what it touched, what it made, and the labels around it."""
 
     iteration: int = col("Number of the iteration, from 1.", ge=1)
-    op: str = col("Operation.", isin=("override", "merge", "subcluster", "relabel"))
+    op: str = col("Operation.", isin=("override", "merge", "regroup", "subcluster", "relabel"))
     source: str = col("Who proposed it.", isin=("auto", "manual"))
     reason: str = col("Why.", nullable=True)
     author: str = col("Person who decided.", nullable=True)

@@ -68,11 +68,47 @@ class TwoPassHistory(Table):
     kept: bool = col("Whether this partition, which has the widest gap, is the result.")
 
 
+class ConsensusClusters(Table):
+    """Per cell: its cluster in the consensus of several clusterings."""
+
+    cell_id: str = col("Cell.", unique=True)
+    cluster_id: str = col('Cluster, "0" the largest.')
+    consensus_stability: float = col(
+        "Share of runs whose cluster overlaps the cell's cluster best.", ge=0, le=1
+    )
+    is_conflict: bool = col("Whether runs put the cell into clusters that are not the same.")
+
+
+class ConsensusSummary(Table):
+    """Per cluster of a consensus: how often the runs found it."""
+
+    cluster_id: str = col("Cluster.", unique=True)
+    n_cells: int = col("Cells of the cluster.", ge=1)
+    n_conflicts: int = col("Cells of it that runs put elsewhere, too.", ge=0)
+    mean_stability: float = col("Mean consensus_stability of its cells.", ge=0, le=1)
+    mean_jaccard: float = col(
+        "Mean over the runs of its overlap (Jaccard) with the best cluster of a run.", ge=0, le=1
+    )
+    n_runs_found: int = col("Runs with a cluster that overlaps it by more than half.", ge=0)
+
+
+class ConsensusLabels(Table):
+    """Per cell: the label of its cluster in a consensus, and how many runs give the same."""
+
+    cell_id: str = col("Cell.", unique=True)
+    cell_type_consensus: str = col("Label of its cluster.")
+    cell_type_consensus_path: str = col("Path of the label; empty for none.")
+    label_stability: float = col("Share of runs that give the cell the same label.", ge=0, le=1)
+
+
 SPLITMERGE_TABLES = {
     "barcode_sequences": BarcodeSequences,
     "given_clusters": GivenClusters,
     "sequence_clusters": SequenceClusters,
     "cluster_mapping": ClusterMapping,
     "two_pass_history": TwoPassHistory,
+    "consensus_clusters": ConsensusClusters,
+    "consensus_summary": ConsensusSummary,
+    "consensus_labels": ConsensusLabels,
 }
 """Tables of a two-pass refinement by name."""

@@ -41,6 +41,8 @@ PARENTS = {
         "stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations",
         "refinement_iteration_3", "final_annotations",
     },
+    "consensus_clusters": {"stage_h_input", "pca", "knn_graph"},
+    "consensus_summary": {"stage_h_input", "pca", "knn_graph"},
     "cohort_summary": {"final_annotations"},
     "coarse_clusters": {"stage_h_input", "pca", "leiden_clusters", "de_lookup", "annotations"},
     "report": {
@@ -49,14 +51,16 @@ PARENTS = {
         "cluster_annotations", "annotations",
     },
 }  # fmt: skip
+CONSENSUS = {"consensus_clusters", "consensus_summary"}
 TABLES = {
     "leiden_clusters", "reference_values", "cluster_statistics", "de_lookup", "marker_scores",
     "marker_evidence", "decision_steps", "gating_details", "cluster_annotations", "annotations",
-    "near_miss_report", "final_annotations", "cohort_summary",
+    "near_miss_report", "final_annotations", "cohort_summary", *CONSENSUS,
 }  # fmt: skip
 ITERATIONS = {f"refinement_iteration_{number}" for number in (1, 2, 3)}
 GPU_CAPABLE = {
     "pca", "knn_graph", "leiden_clusters", "reference_values", "cluster_statistics", *ITERATIONS,
+    *CONSENSUS,
 }  # fmt: skip
 ADVICE = {"converged", "manual_plan_carried_out", "few_unassigned", "labels_supported"}
 COHORT = dg.AssetKey("cohort_summary")
@@ -99,7 +103,8 @@ def partitions_of(key: dg.AssetKey) -> str:
 def group_of(key: dg.AssetKey) -> str:
     if key == COHORT:
         return "cohort"
-    return "barcodes" if key.to_user_string() in BARCODES else "annotation"
+    name = key.to_user_string()
+    return "barcodes" if name in BARCODES else "consensus" if name in CONSENSUS else "annotation"
 
 
 @pytest.mark.parametrize("asset", BARCODES)
@@ -133,7 +138,9 @@ def test_every_table_has_a_blocking_schema_check(graph):
         for key in graph.asset_check_keys
         if key.name == "every_cell_once"
     }
-    assert cells == {"leiden_clusters", "annotations", "final_annotations", *ITERATIONS}
+    assert cells == {
+        "leiden_clusters", "annotations", "final_annotations", "consensus_clusters", *ITERATIONS
+    }  # fmt: skip
     for key in graph.asset_check_keys:
         assert graph.get(key).blocking is (key.name not in ADVICE)
 

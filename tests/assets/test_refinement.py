@@ -143,7 +143,8 @@ def test_an_iteration_says_what_it_did(refined):
     told = metadata(refined, "refinement_iteration_1")
     assert (told["clusters_before"], told["clusters_after"]) == (2, 3)
     assert told["mean_score_after"] > told["mean_score_before"]
-    assert told["operations"] == {"override": 0, "merge": 0, "subcluster": 1, "relabel": 0}
+    kinds = {"override": 0, "merge": 0, "regroup": 0, "subcluster": 1, "relabel": 0}
+    assert told["operations"] == kinds
     (row,) = (
         [record.data for record in told["plan"].records]
         if hasattr(told["plan"], "records")

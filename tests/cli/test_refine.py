@@ -120,7 +120,7 @@ def test_config_may_name_a_plan(annotated, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--execute"], "nobody proposes anything; add --auto, --manual FILE, or both"),
+        (["--execute"], "nobody proposes anything; add --auto, --policy two-pass or --manual"),
         (["--auto", "--until-converged"], "--until-converged would have no effect; add --execute"),
         (["--execute", "--dry-run", "--auto"], "--dry-run and --execute exclude each other"),
         (["--refinement-preset", "bold"], "--refinement-preset is conservative or aggressive"),

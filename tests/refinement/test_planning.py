@@ -218,7 +218,8 @@ def test_a_plan_survives_json_and_knows_what_it_touches():
     assert [row["clusters"] for row in plan.as_rows()] == [["3", "12"], ["2"], ["10"]]
     assert plan.focus == ("2", "10")
     assert plan.touched == {"2", "3", "10", "12"}
-    assert plan.counts() == {"override": 0, "merge": 1, "subcluster": 2, "relabel": 0}
+    counts = {"override": 0, "merge": 1, "regroup": 0, "subcluster": 2, "relabel": 0}
+    assert plan.counts() == counts
     assert sorted(plan.touched, key=natural_key) == ["2", "3", "10", "12"]
 
 

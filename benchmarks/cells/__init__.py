@@ -1,0 +1,1 @@
+"""Two passes over cells: a consensus of clusterings, and the policy of refinement."""
