@@ -19,6 +19,7 @@ from ctr_engine.refinement.params import (
 )
 from ctr_engine.scoring import ScoringParams
 from ctr_engine.splitmerge.barcodes.params import BarcodeParams
+from ctr_engine.splitmerge.cells.params import CellParams, ConsensusParams
 from ctr_engine.tables import (
     COMPARISON_TABLES,
     REFINEMENT_TABLES,
@@ -40,6 +41,8 @@ PARTS: dict[str, tuple[type[Params], str]] = {
     "gating": (GatingParams, "When a cell type passes"),
     "report": (ReportParams, "What is shown beside the labels"),
     "refinement": (RefinementParams, "Which clusters are refined, and how"),
+    "refinement.two_pass": (CellParams, "How the two passes divide and join clusters"),
+    "consensus": (ConsensusParams, "How several clusterings become one"),
     "barcodes": (BarcodeParams, "How clusters of barcodes are refined"),
 }
 
@@ -115,6 +118,9 @@ def parameters_page() -> str:
         ]
         properties = model.model_json_schema()["properties"]
         for name, declared in properties.items():
+            if f"{section}.{name}" in PARTS:  # which has a table of its own
+                lines.append(f"| `{name}` | | table below | {declared['description']} |")
+                continue
             default = json.dumps(declared["default"]) if "default" in declared else ""
             lines.append(
                 f"| `{name}` | `{default}` | {_allowed(declared)} | {declared['description']} |"

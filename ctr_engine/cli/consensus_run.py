@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 SAMPLE, SUMMARY = "consensus.h5ad", "consensus.json"
+_MANY_TIES, _MANY_CLUSTERS = 0.2, 1.5
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,18 @@ def _given(adata: "AnnData", columns: tuple[str, ...], source: str) -> list[Any]
 
 
 def _warnings(runs: list[Any], found: Consensus) -> tuple[str, ...]:
-    if all(len(set(run)) == len(set(runs[0])) for run in runs) and not found.conflict.any():
+    """Say where a consensus is not worth its name."""
+    most = max(len(set(run.tolist())) for run in runs)
+    if not found.conflict.any() and found.stability.min() == found.jaccard.min() == 1:
         return ("All runs are the same clustering, so that their stability says nothing.",)
+    n_clusters, ties = len(found.jaccard), float(found.tie.mean())
+    if ties > _MANY_TIES or n_clusters > _MANY_CLUSTERS * most:
+        msg = (
+            f"The runs have little in common: for {ties:.0%} of the cells as many speak for one "
+            f"cluster as for another, and {n_clusters} clusters came of runs of {most} at most. "
+            "Take runs at one resolution, or a larger max_lump."
+        )
+        return (msg,)
     return ()
 
 

@@ -12,8 +12,11 @@ from ctr_engine.refinement.proposals import Policy, Proposal, asked_for, propose
 NO_CANDIDATES = "no_candidates"
 SET_EQUIVALENCE = "set_equivalence"
 SCORE_PLATEAU = "score_plateau"
+TWO_PASSES = "two_passes"
+"""The two passes go on by themselves until nothing changes; another iteration would only draw other
+microclusters."""
 ITERATION_LIMIT = "iteration_limit"
-CONVERGED = frozenset({NO_CANDIDATES, SET_EQUIVALENCE, SCORE_PLATEAU})
+CONVERGED = frozenset({NO_CANDIDATES, SET_EQUIVALENCE, SCORE_PLATEAU, TWO_PASSES})
 
 
 class Earlier(Protocol):
@@ -78,8 +81,10 @@ def next_round(
     if converged is not None and not proposal.plan.operations:
         return None
     iteration = execute(sample, before, proposal.plan, number, proposal.regrouping)
-    stop = stop_of(sample, before, iteration, number)
-    return Round(number, proposal, iteration, stop or converged)
+    stop = stop_of(sample, before, iteration, number) or converged
+    if proposal.regrouping is not None and stop not in CONVERGED:
+        stop = TWO_PASSES
+    return Round(number, proposal, iteration, stop)
 
 
 def is_finished(

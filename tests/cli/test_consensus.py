@@ -30,6 +30,7 @@ def run(quickly, tmp_path_factory) -> Path:
     adata.obs["first"] = [str(i % 3) for i in range(N)]
     adata.obs["second"] = ["xyz"[i % 3] for i in range(N)]
     adata.obs["third"] = ["b" if i % 12 == 0 else "abc"[i % 3] for i in range(N)]
+    adata.obs["rows"] = [str(i // 12) for i in range(N)]
     adata.obs["holes"] = ["a"] * (N - 2) + [None] * 2
     adata.write_h5ad(folder / "sample.h5ad")
     (folder / "map.json").write_text(GOOD_MAP)
@@ -130,6 +131,11 @@ def test_runs_that_are_all_the_same_are_a_warning(run):
         result
     )
     assert "runs are the same" not in words(consensus(run, "--keys", "first,third"))
+
+
+def test_runs_that_have_little_in_common_are_a_warning(run):
+    result = consensus(run, "--keys", "first,rows", "--skip-labels")
+    assert "The runs have little in common: for 100% of the cells as many speak" in words(result)
 
 
 @pytest.mark.parametrize(

@@ -197,16 +197,21 @@ def test_the_record_tells_what_was_made_and_survives_json():
 
 
 @pytest.mark.parametrize("start", [MIXED, "0" * 160, "01" * 80, "0" * 60 + "1" * 100])
-def test_iterations_end_when_the_two_passes_find_nothing(start):
-    rounds = list(iterate(sample(), started(start), Policy(two_pass=True)))
-    assert sorted(labels(rounds[-1].iteration.after).values()) == sorted(AFTER.values())
-    assert [one.stop_reason for one in rounds] == [None, "no_candidates"]
+def test_one_iteration_is_enough_for_they_go_on_by_themselves(start):
+    (only,) = iterate(sample(), started(start), Policy(two_pass=True))
+    assert sorted(labels(only.iteration.after).values()) == sorted(AFTER.values())
+    assert only.stop_reason == "two_passes"
 
 
-def test_at_the_limit_iterations_end_with_it():
-    limited = sample(max_iterations=1)
-    (only,) = iterate(limited, started(), Policy(two_pass=True))
-    assert only.stop_reason == "iteration_limit"
+@pytest.mark.parametrize("limit", [1, 3])
+def test_they_have_converged_whatever_the_limit_of_the_iterations(limit):
+    (only,) = iterate(sample(max_iterations=limit), started(), Policy(two_pass=True))
+    assert only.stop_reason == "two_passes"
+
+
+def test_where_they_find_nothing_there_is_nothing_to_do():
+    (only,) = iterate(sample(), started("0" * 80 + "1" * 46 + "2" * 34), Policy(two_pass=True))
+    assert (only.stop_reason, only.iteration.plan.operations) == ("no_candidates", ())
 
 
 def test_a_person_can_name_a_part_that_the_two_passes_make():

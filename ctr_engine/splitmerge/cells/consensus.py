@@ -1,9 +1,9 @@
 """One partition of several clusterings of the same cells, and how far each cell is sure of it.
 
 Clusters of different runs that hold much the same cells are one *group* (meta-clusters; Strehl &
-Ghosh 2002, section 3.3), found by gap-optimised clustering of their overlaps. A cell whose runs put
-it into different groups is a conflict; it goes to the group of most runs, of equally many to that
-whose cells are nearest.
+Ghosh 2002, section 3.3), found by gap-optimised clustering of their overlaps, with the objective of
+a refinement scope. A cell whose runs put it into different groups is a conflict; it goes to the
+group of most runs, of equally many to that whose cells are nearest.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-MOST_CLUSTERS = 2_000
+MOST_CLUSTERS = 1_000
 """Clusters of all runs together, which are compared as one matrix."""
 
 _ROWS = 65_536
@@ -42,15 +42,16 @@ class Consensus:
         Of each cell, ``"0"`` the largest.
     stability
         Of each cell: share of the runs whose cluster of the cell is the one that overlaps the
-        cell's final cluster best. 0 to 1.
+        cell's final cluster best, of equally good ones the largest. 0 to 1.
     conflict
         Whether the runs put the cell into different groups; ``tie`` whether as many into one as
-        into another, so that the nearest decided.
+        into another, so that the nearest decided (of equally near ones the group that holds the
+        largest cluster of a run).
     jaccard
         Overlap of each final cluster, in the order of their numbers, with the best of each run,
         shape ``(n_clusters, n_runs)``. 0 to 1.
     n_groups
-        Groups before the conflicts were resolved; those that no cell preferred are gone.
+        Groups before the conflicts were resolved; those that no cell went to are gone.
     """
 
     clusters: npt.NDArray[np.str_]
@@ -94,7 +95,7 @@ def consensus(
     """Make one partition of several.
 
     Neither the order of the cells nor that of the runs nor what their clusters are called changes
-    which cells are together.
+    which cells are together. Where nothing else decides, the ids of the cells do.
 
     Parameters
     ----------
@@ -106,9 +107,11 @@ def consensus(
     Raises
     ------
     CellMismatchError
-        If a run, the coordinates and the ids are of different numbers of cells.
+        If a run, the coordinates and the ids are of different numbers of cells, there is none, or
+        an id comes twice.
     ParameterError
-        If there are fewer than two runs, or too many clusters in all.
+        If there are fewer than two runs, or too many clusters in all, or the coordinates are not
+        finite numbers.
     """
     _require_same_cells(runs, coordinates, cell_ids)
     order = np.argsort(np.asarray(cell_ids, dtype=str), kind="stable")
@@ -135,8 +138,7 @@ def consensus(
 
 def share_of_runs(labels: Sequence[Sequence[str]], final: Sequence[str]) -> Float64:
     """Share of the runs in which each cell has its final label. 0 to 1."""
-    wanted = np.asarray(final, dtype=object)
-    same = [np.asarray(run, dtype=object) == wanted for run in labels]
+    same = [[mine == last for mine, last in zip(run, final, strict=True)] for run in labels]
     return np.asarray(np.mean(same, axis=0), dtype=np.float64)
 
 
@@ -146,8 +148,17 @@ def _require_same_cells(
     if len(runs) < 2:
         msg = f"a consensus needs two clusterings or more; got {len(runs)}"
         raise ParameterError(msg)
+    if not len(cell_ids):
+        msg = "there is no cell to make a consensus of"
+        raise CellMismatchError(msg)
+    if coordinates.ndim != 2 or not coordinates.shape[1] or not np.isfinite(coordinates).all():
+        msg = f"coordinates are finite, a row for each cell; got the shape {coordinates.shape}"
+        raise ParameterError(msg)
+    if len(set(cell_ids)) < len(cell_ids):
+        msg = f"{len(cell_ids) - len(set(cell_ids)):,} ids of cells come a second time"
+        raise CellMismatchError(msg)
     counts = [len(run) for run in runs]
-    if {*counts, len(coordinates)} != {len(cell_ids)} or not len(cell_ids):
+    if {*counts, len(coordinates)} != {len(cell_ids)}:
         msg = (
             f"clusterings of {sorted(set(counts))} cells and {len(coordinates)} rows of "
             f"coordinates are not of the same {len(cell_ids)} cells"
@@ -168,7 +179,7 @@ def _require_few(codes: Sequence[Ints]) -> None:
 def _canonical(codes: Sequence[Ints]) -> Ints:
     """Number the clusters of all runs by what they hold; shape ``(n_cells, n_runs)``.
 
-    The largest are first, equal ones by their first cell, then by a hash of their cells.
+    The largest are first, equal ones by their first cell, then by the SHA-256 of their cells.
     """
     found: list[tuple[int, int, str, int, int]] = []
     for run, code in enumerate(codes):
@@ -201,11 +212,11 @@ def _groups(holds: sp.csr_matrix, sizes: Ints, params: ConsensusParams) -> sp.cs
     """Clusters that hold much the same cells; shape ``(n_clusters of all runs, n_groups)``."""
     shared = (holds.T @ sp.diags(sizes.astype(np.float64)) @ holds).toarray()
     cells = np.diag(shared)
-    apart = 1 - shared / (cells[:, None] + cells[None, :] - shared)
+    union = cells[:, None] + cells[None, :] - shared
     gap = GapParams(
-        min_split=params.min_split, max_lump=params.max_lump, initial_state_competes=True
+        min_split=params.min_split, max_lump=params.max_lump, alpha=1.0, initial_state_competes=True
     )
-    found = gap_clusters(apart, gap).clusters
+    found = gap_clusters((union - shared) / union, gap).clusters
     group = np.empty(len(cells), dtype=np.int64)
     for number, members in enumerate(found):
         group[list(members)] = number
@@ -223,7 +234,7 @@ def _resolved(
     tied = among.sum(axis=1) > 1
     group = counts.argmax(axis=1)[atom_of]
     tie = tied[atom_of]
-    middle = _middles(group, ~tie, counts.shape[1], coordinates)
+    middle = _middles(group, tie, among[atom_of[tie]], coordinates)
     rows = np.flatnonzero(tie)
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
@@ -232,26 +243,31 @@ def _resolved(
 
 
 def _middles(
-    group: Ints, sure: Bools, n_groups: int, coordinates: npt.NDArray[np.floating]
+    group: Ints, tie: Bools, among: Bools, coordinates: npt.NDArray[np.floating]
 ) -> Float64:
-    """Mean of the cells that are sure of their group; infinitely far where there is none."""
-    rows = np.flatnonzero(sure)
-    counts = np.bincount(group[rows], minlength=n_groups)
-    where = (np.ones(len(rows)), (group[rows], rows))
-    sums = sp.csr_matrix(where, shape=(n_groups, len(group))) @ coordinates.astype(np.float64)
-    return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.inf)
+    """Mean of the cells that are in a group without a tie, or else of those that may join it.
+
+    ``among`` has a row for each cell that is tied: the groups that it may join.
+    """
+    cells = np.flatnonzero(~tie)
+    groups = group[cells]
+    empty = np.setdiff1d(np.arange(among.shape[1]), groups)
+    row, column = np.nonzero(among[:, empty])
+    cells = np.concatenate([cells, np.flatnonzero(tie)[row]])
+    groups = np.concatenate([groups, empty[column]])
+    shape = (among.shape[1], len(group))
+    members = sp.csr_matrix((np.ones(len(cells)), (groups, cells)), shape=shape)
+    counts = np.asarray(members.sum(axis=1))
+    middles: Float64 = members @ coordinates.astype(np.float64) / np.maximum(counts, 1)
+    return middles
 
 
 def _nearest(points: npt.NDArray[np.floating], middle: Float64, among: Bools) -> Ints:
-    """Nearest of the groups that a cell may join; the first where none has a middle."""
+    """Nearest of the groups that a cell may join."""
     from scipy.spatial.distance import cdist
 
-    known = np.isfinite(middle[:, 0])
-    away = np.full(among.shape, np.inf)
-    away[:, known] = cdist(points.astype(np.float64), middle[known])
-    open_ = np.where(among, away, np.inf)
-    nowhere = ~np.isfinite(open_).any(axis=1)
-    nearest: Ints = np.where(nowhere, among.argmax(axis=1), open_.argmin(axis=1))
+    away = cdist(points.astype(np.float64), middle)
+    nearest: Ints = np.where(among, away, np.inf).argmin(axis=1)
     return nearest
 
 

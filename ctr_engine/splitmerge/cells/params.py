@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ctr_engine.params import Count, Fraction, Params, Real
+from ctr_engine.params import Count, Params, Real
 from ctr_engine.splitmerge.params import Distance, TwoPassParams
 
 
@@ -45,11 +45,11 @@ class ConsensusParams(Params):
     resolutions: tuple[Annotated[Real, Field(gt=0)], ...] = Field(
         (), description="Resolutions, taken in turn by the runs; that of the clustering by default."
     )
-    min_split: Fraction = Field(
-        0.5, description="Clusters of runs that differ by less are one cluster. 0 to 1."
+    min_split: Annotated[Real, Field(gt=0, le=1)] = Field(
+        0.5, description="Clusters of runs that differ by less are one cluster."
     )
-    max_lump: Fraction = Field(
-        0.7, description="Clusters of runs that differ by more are never one cluster. 0 to 1."
+    max_lump: Annotated[Real, Field(gt=0, le=1)] = Field(
+        0.7, description="Clusters of runs that differ by more are never one cluster."
     )
 
     @model_validator(mode="after")
