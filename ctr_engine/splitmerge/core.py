@@ -133,7 +133,7 @@ def _element(inside: Floats, percentile: float) -> float:
     return float(inside[min(int(m * percentile), m - 1)]) if m else 0.0
 
 
-def barcode_gap(distances: Floats, groups: Sequence[Sequence[int]], max_lump: float) -> float:
+def barcode_gap(distances: Floats, groups: Sequence[Sequence[int]], params: GapParams) -> float:
     """Local gap of the first group among the others, a mean over the percentiles.
 
     ``groups`` are positions in ``distances``; where no distance between two groups is valid the
@@ -141,7 +141,6 @@ def barcode_gap(distances: Floats, groups: Sequence[Sequence[int]], max_lump: fl
     """
     clusters = [np.asarray(items, dtype=np.int64) for items in groups]
     state = _state_of(np.ascontiguousarray(distances), clusters, np.ones(len(groups), np.bool_))
-    params = GapParams(min_split=0.0, max_lump=max_lump)
     return float(LocalScore(state, params).gaps()[0].mean())
 
 
@@ -300,6 +299,8 @@ class LocalScore(_Pairs):
 
         s, blocks = self.state, (self.values, self.offset, self.length)
         measure(blocks, s.order, s.k, slot, self.lower, self.upper, self.union_upper)
+        if self.params.alone_is_wide and s.size[slot] == 1:
+            self.upper[slot] = self.params.max_lump
 
     def current(self) -> float:
         """Score of the state as it is."""

@@ -34,6 +34,12 @@ class GapParams(Params):
         False, description="The state before the first guided merge may be the best one."
     )
 
+    alone_is_wide: Switch = Field(
+        False,
+        description="In a local gap a group of one counts as wide as max_lump, for its width is "
+        "not known; else as 0, which no other group can have.",
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_split > self.max_lump:
@@ -50,6 +56,11 @@ class TwoPassParams(GapParams):
     )
     alpha: Annotated[Real, Field(ge=0)] = Field(
         1.0, description="Preference for few clusters: the local gap is divided by n^alpha."
+    )
+    alone_is_wide: Switch = Field(
+        True,
+        description="In a local gap a group of one counts as wide as max_lump, for its width is "
+        "not known; else as 0, which no other group can have.",
     )
     close_threshold: Distance | None = Field(
         None, description="Clusters nearer than this are refined together; max_lump by default."

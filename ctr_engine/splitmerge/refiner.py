@@ -164,5 +164,5 @@ class Refiner:
             bounds = np.cumsum([0, *map(len, some)])
             around = [range(a, b) for a, b in pairwise(bounds)]
             distances = self.distances.matrix([item for group in some for item in group])
-            self._gaps[groups] = barcode_gap(distances, around, self.params.max_lump)
+            self._gaps[groups] = barcode_gap(distances, around, self.params)
         return self._gaps[groups]

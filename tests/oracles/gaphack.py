@@ -128,6 +128,7 @@ class Setting:
     gap_method: str = "local"
     alpha: float = 0.0
     initial_state_competes: bool = False
+    alone_is_wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,8 @@ def local_score(matrix: Matrix, free: Groups, fixed: Groups, setting: Setting) -
             reached = [between(matrix, group, other) for other in groups if other is not group]
             lows = [quantile(values, 1 - p) for values in reached if values]
             if lows:
-                parts.append(min(lows) - (quantile(inside, p) if inside else 0.0))
+                alone = setting.max_lump if setting.alone_is_wide and len(group) == 1 else 0.0
+                parts.append(min(lows) - (quantile(inside, p) if inside else alone))
             else:
                 parts.append(setting.max_lump)
     return math.fsum(parts) / len(free) ** setting.alpha

@@ -58,8 +58,10 @@ def test_clusters_around_a_component_say_how_wide_the_gap_is_and_stay_whole():
     """Items 0 and 1 are 0.015 apart: alone that is a gap, and beside one of 0.1 it is not."""
     distances = line(0, 0.015, 0.1, 0.2)
     shared = {"a": (0, 1), "b": (0, 1)}
-    assert contents(resolve(shared, distances[:2, :2])) == [(0,), (1,)]
-    assert contents(resolve({**shared, "c": (2, 3)}, distances)) == [(0, 1), (2, 3)]
+    alone = resolve(shared, distances[:2, :2], alone_is_wide=False)
+    assert contents(alone) == [(0,), (1,)]
+    among = resolve({**shared, "c": (2, 3)}, distances, alone_is_wide=False)
+    assert contents(among) == [(0, 1), (2, 3)]
 
 
 LONG = (0, 0.001, 0.002, 0.003, 0.103, 0.1, 0.101, 0.102, 0.06)

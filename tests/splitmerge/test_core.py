@@ -123,6 +123,7 @@ def parameters(draw) -> GapParams:
         target_percentile=draw(st.sampled_from([50, 90, 95, 100])),
         alpha=draw(st.sampled_from([0.0, 0.5, 1.0])),
         initial_state_competes=draw(st.booleans()),
+        alone_is_wide=draw(st.booleans()),
     )
 
 
@@ -229,6 +230,15 @@ def test_alpha_prefers_few_clusters():
     assert clusters(distances, alpha=1.0, **ALONE) == (JOINED, 0.0675)
 
 
+def test_one_that_is_alone_stays_so_only_where_its_gap_is_wide():
+    """Alone it is 0.03 - 0 from the next; as wide as max_lump 0.02 it is 0.03 - 0.02."""
+    # apart: 3 (0.015 + 0.015 + 0.03) = 0.18, or 3 (-0.005 - 0.005 + 0.01) = 0 where it is wide;
+    # joined: 3 (0.015 + 0.03) = 0.135, or 3 (0.015 + 0.01) = 0.075
+    distances = alone_in_pairs(0.015, 0.03)
+    assert clusters(distances, alone_is_wide=False, **ALONE) == (APART, 0.18)
+    assert clusters(distances, alone_is_wide=True, **ALONE) == (JOINED, 0.075)
+
+
 def test_a_local_gap_counts_each_cluster_and_a_global_one_all_distances():
     # global: apart has no distance within, so 0; joined 0.03 - 0.015
     distances = alone_in_pairs(0.015, 0.03)
@@ -299,10 +309,15 @@ def test_the_diagonal_is_not_looked_at():
 def test_the_gap_of_a_group_is_the_mean_over_the_percentiles():
     # inside 0.01; to 2 and 3: quantiles 0.1, 0.05 and 0 of 0.03 and 0.05 are .032, .031 and .03
     distances = symmetric(4, [0.01, 0.03, 0.3, 0.05, 0.3, 0.3])
-    assert barcode_gap(distances, [[0, 1], [2], [3]], 0.02) == pytest.approx(0.021)
+    assert barcode_gap(distances, [[0, 1], [2], [3]], GapParams()) == pytest.approx(0.021)
+    # item 2 alone: quantiles 0.1, 0.05 and 0 of 0.03 and 0.05, to 0 and 1, less its width
+    expected = {False: 0.031, True: 0.031 - 0.02}
+    for wide, gap in expected.items():
+        params = GapParams(alone_is_wide=wide)
+        assert barcode_gap(distances, [[2], [0, 1], [3]], params) == pytest.approx(gap)
     unknown = np.full((3, 3), np.nan)
     unknown[0, 1] = unknown[1, 0] = 0.01
-    assert barcode_gap(unknown, [[0, 1], [2]], 0.02) == 0.02, "nothing to compare with"
+    assert barcode_gap(unknown, [[0, 1], [2]], GapParams()) == 0.02, "nothing to compare with"
 
 
 # ------------------------------------------------------------------------------- errors

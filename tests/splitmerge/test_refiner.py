@@ -31,11 +31,13 @@ def test_the_defaults_are_those_of_the_specification():
         "target_percentile": 95,
         "alpha": 0.0,
         "initial_state_competes": False,
+        "alone_is_wide": False,
     }
     assert TwoPassParams().model_dump() == {
         **GapParams().model_dump(),
         "alpha": 1.0,
         "initial_state_competes": True,
+        "alone_is_wide": True,
         "close_threshold": None,
         "context_threshold_multiplier": 2.0,
         "max_scope_size": 300,
@@ -75,7 +77,7 @@ def test_a_parameter_out_of_range_is_refused(field, value, text):
 
 def test_the_items_of_a_scope_are_clustered_and_its_context_is_not_given_back():
     """0 and 1 are 0.015 apart, which is a gap alone and none beside 2 and 3, 0.1 away."""
-    refiner = refiner_of(line(0, 0.015, 0.1, 0.2))
+    refiner = refiner_of(line(0, 0.015, 0.1, 0.2), alone_is_wide=False)
     assert refiner.split([(1,), (0,)]) == [(0,), (1,)]
     assert refiner.largest == 2
     assert refiner.split([(0,), (1,)], [(2, 3)]) == [(0, 1)]
@@ -157,15 +159,18 @@ def test_the_gap_is_the_mean_over_clusters_and_percentiles():
     """
     refiner = refiner_of(line(0, 0.001, 0.051, 0.052))
     assert gap_of(refiner, [(0, 1), (2, 3)]) == pytest.approx(0.04915)
-    # nearest 0.001, 0.001, 0.001, 0.001
-    assert gap_of(refiner, [(0,), (1,), (2,), (3,)]) == pytest.approx(0.001)
+    # nearest 0.001, 0.001, 0.001, 0.001; less max_lump, as nobody knows how wide one is
+    assert gap_of(refiner, [(0,), (1,), (2,), (3,)]) == pytest.approx(0.001 - 0.02)
+    narrow = refiner_of(line(0, 0.001, 0.051, 0.052), alone_is_wide=False)
+    assert gap_of(narrow, [(0,), (1,), (2,), (3,)]) == pytest.approx(0.001)
 
 
 def test_one_cluster_has_no_gap_and_one_without_neighbours_does_not_count():
     distances = line(0, 0.001, 0.05)
     assert math.isnan(gap_of(refiner_of(distances), [(0, 1, 2)]))
     distances[2, :2] = distances[:2, 2] = np.nan
-    assert gap_of(refiner_of(distances), [(0,), (1,), (2,)]) == pytest.approx(0.001)
+    found = gap_of(refiner_of(distances), [(0,), (1,), (2,)])
+    assert found == pytest.approx(0.001 - 0.02), "which 0 and 1 have"
 
 
 def own_gap(rows, group, others) -> float:
@@ -199,8 +204,9 @@ def test_a_large_cluster_is_thinned_out_for_the_gap(monkeypatch):
     """Of 0, 0.001, 0.05 every second is 0 and 0.05, which is what the gap then is."""
     monkeypatch.setattr(module, "_MOST_FOR_A_GAP", 2)
     refiner = refiner_of(line(0, 0.001, 0.05, 0.2))
-    # inside 0.05; between 0.15 and 0.2: 0.155, 0.1525, 0.15; one has 0.1025, the other 0.1525
-    assert gap_of(refiner, [(0, 1, 2), (3,)]) == pytest.approx(0.1275)
+    # inside 0.05; between 0.15 and 0.2: 0.155, 0.1525, 0.15; one has 0.1025, the other, which is
+    # alone, 0.1525 - 0.02
+    assert gap_of(refiner, [(0, 1, 2), (3,)]) == pytest.approx(0.1175)
 
 
 @settings(max_examples=60)
@@ -213,5 +219,6 @@ def test_the_gap_is_the_local_score_of_the_slow_loop_over_the_number_of_clusters
     if len(groups) == 1:
         assert math.isnan(found)
     else:
-        expected = slow.local_score(distances.tolist(), groups, [], slow.Setting())
+        setting = slow.Setting(alone_is_wide=True)
+        expected = slow.local_score(distances.tolist(), groups, [], setting)
         assert found == pytest.approx(expected / (3 * len(groups)), abs=1e-12)

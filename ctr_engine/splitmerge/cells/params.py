@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ctr_engine.params import Count, Params, Real
+from ctr_engine.params import Count, Params, Real, Switch
 from ctr_engine.splitmerge.params import Distance, TwoPassParams
 
 
@@ -20,6 +20,9 @@ class CellParams(TwoPassParams):
     )
     max_lump: Distance = Field(
         0.7, description="Groups farther apart than this are never one cluster. Distance."
+    )
+    alone_is_wide: Switch = Field(
+        False, description="Whether a microcluster that is alone counts as wide as max_lump."
     )
     n_microclusters: Annotated[Count, Field(ge=1)] = Field(
         100, description="Microclusters of a sample; a cluster has its share, one at least."
