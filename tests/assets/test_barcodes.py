@@ -1,5 +1,6 @@
 """Sets of barcodes in the graph: a real instance, real files, and the sensor that finds them."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -192,6 +193,33 @@ def test_a_set_is_requested_when_it_looks_the_same_twice_and_once_for_each_conte
     assert third.run_requests == []
     (edited,) = tick(herbarium, third.cursor).run_requests
     assert edited.run_key != request.run_key
+
+
+def settled(herbarium: Herbarium, cursor: str | None) -> dg.SensorResult:
+    """The second tick after a change."""
+    return tick(herbarium, tick(herbarium, cursor).cursor)
+
+
+def test_an_edit_of_the_parameters_is_taken_up_and_taking_it_back_as_well(herbarium):
+    first = settled(herbarium, None)
+    (before,) = first.run_requests
+    (herbarium.root / "ctr.yaml").write_text("barcodes: {max_lump: 0.03}\n")
+    second = settled(herbarium, first.cursor)
+    (edited,) = second.run_requests
+    (herbarium.root / "ctr.yaml").write_text("{}\n")
+    third = settled(herbarium, second.cursor)
+    (back,) = third.run_requests
+    assert len({before.run_key, edited.run_key, back.run_key}) == 3
+    assert settled(herbarium, third.cursor).run_requests == []
+
+
+def test_a_file_that_was_only_touched_is_not_clustered_again(herbarium):
+    first = settled(herbarium, None)
+    (path,) = (herbarium.root / "barcodes").glob("*.fasta")
+    os.utime(path, (1, 1))
+    touched = settled(herbarium, first.cursor)
+    assert touched.run_requests == []
+    assert touched.skip_reason.skip_message == "no new set among 1"
 
 
 def test_files_with_improper_names_or_twice_are_told_and_the_others_go_on(herbarium):
