@@ -1,4 +1,4 @@
-"""``new_barcode_sets``: what is new among barcodes and their parameters, or edited, is clustered."""
+"""``new_barcode_sets``: barcodes that are new, or whose parameters are, are clustered."""
 
 import json
 from collections.abc import Mapping
