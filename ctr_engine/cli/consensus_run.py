@@ -1,6 +1,7 @@
 """One call of ``ctr consensus`` on files."""
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +109,10 @@ def run_consensus(request: ConsensusRequest, progress: Callable[[str], None]) ->
     numbers = _numbers(request, path, found, runs, told, labels)
     if request.output_dir is not None:
         _write(request.output_dir, adata, found, labels, numbers)
+    sample = shlex.quote(str((request.output_dir or Path()) / SAMPLE))
     command = (
-        f"ctr annotate {request.output_dir}/{SAMPLE} --layer {keys.STAGE_H_LAYER} "
-        f"--annotation-only --cluster-key {keys.CONSENSUS_CLUSTER} --marker-map MAP.json "
-        f"--profile {params.profile} --output-dir DIR"
+        f"ctr annotate {sample} --layer {keys.STAGE_H_LAYER} --annotation-only "
+        f"--cluster-key {keys.CONSENSUS_CLUSTER} --profile {params.profile} --output-dir DIR"
     )
     return ConsensusResult(_shown(found, labels), numbers, command, _warnings(runs, found))
 

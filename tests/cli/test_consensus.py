@@ -1,6 +1,7 @@
 """``ctr consensus`` as a user types it: clusterings whose differences were counted beforehand."""
 
 import json
+import shlex
 from pathlib import Path
 
 import anndata
@@ -82,9 +83,10 @@ def test_the_sample_has_all_of_it_and_can_be_annotated_on_it(agreed, run, tmp_pa
     assert obs["cell_type_consensus"].tolist() == [KINDS[i % 3] for i in range(N)]
     for name in ("consensus_stability", "label_stability"):
         assert obs[name].tolist() == [2 / 3 if i % 12 == 0 else 1.0 for i in range(N)]
-    flags = ("--layer", "stage_h_input", "--annotation-only", "--cluster-key", "consensus_cluster")
-    files = ("--marker-map", run / "map.json", "--out", tmp_path / "next")
-    result = ctr("annotate", agreed / "consensus.h5ad", *flags, *files)
+    shown = words(consensus(run, "--keys", "first,third", "--out", tmp_path / "my folder"))
+    command = shlex.split(shown.partition("Annotate on these clusters: ctr ")[2])
+    given = command[: command.index("--output-dir")]
+    result = ctr(*given, "--output-dir", tmp_path / "next")
     assert result.exit_code == 0, words(result)
     labels = pd.read_csv(tmp_path / "next" / "annotations.csv")["cell_type_auto"]
     assert labels.tolist() == [KINDS[i % 3] for i in range(N)]
