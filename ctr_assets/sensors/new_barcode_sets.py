@@ -31,7 +31,8 @@ def _new_barcode_sets(
     context: dg.SensorEvaluationContext, project: ProjectResource
 ) -> dg.SensorResult:
     folder = project.open()
-    state = json.loads(context.cursor) if context.cursor else _NOTHING
+    # a cursor of an earlier version lacks what it did not know
+    state = {**_NOTHING, **(json.loads(context.cursor) if context.cursor else {})}
     seen, taken, made = state["seen"], state["taken"], dict(state["made"])
     now: dict[str, str] = {}
     asked: dict[str, str] = {}

@@ -74,7 +74,8 @@ def _parameters(config: Path | None, runs: int | None, resolutions: str | None) 
 
     given: dict[str, Any] = {} if runs is None else {"n_runs": runs}
     if resolutions is not None:
-        given["resolutions"] = [_number(text) for text in names_in(resolutions) or ()]
+        texts = names_in(resolutions) or ("",)  # nothing between commas is no number
+        given["resolutions"] = [_number(text) for text in texts]
     flags = validated(PipelineParams, Document("command line"), {"consensus": given})
     return layered(read_params(config), flags)
 

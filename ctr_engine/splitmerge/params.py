@@ -11,7 +11,21 @@ GapMethod = Literal["local", "global"]
 Distance = Annotated[Real, Field(ge=0)]
 
 
-class GapParams(Params):
+class Thresholds(Params):
+    """What is always one cluster, and what never is."""
+
+    min_split: Distance = Field(description="Groups nearer than this are always one cluster.")
+    max_lump: Distance = Field(description="Groups farther apart than this are never one.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_split > self.max_lump:
+            msg = f"min_split {self.min_split} is above max_lump {self.max_lump}"
+            raise ValueError(msg)
+        return self
+
+
+class GapParams(Thresholds):
     """How the items of one scope are clustered."""
 
     min_split: Distance = Field(
@@ -39,13 +53,6 @@ class GapParams(Params):
         description="In a local gap a group of one counts as wide as max_lump, for its width is "
         "not known; else as 0, which no other group can have.",
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_split > self.max_lump:
-            msg = f"min_split {self.min_split} is above max_lump {self.max_lump}"
-            raise ValueError(msg)
-        return self
 
 
 class TwoPassParams(GapParams):

@@ -1,5 +1,6 @@
 """Sets of barcodes in the graph: a real instance, real files, and the sensor that finds them."""
 
+import json
 import os
 from pathlib import Path
 
@@ -211,6 +212,12 @@ def test_an_edit_of_the_parameters_is_taken_up_and_taking_it_back_as_well(herbar
     (back,) = third.run_requests
     assert len({before.run_key, edited.run_key, back.run_key}) == 3
     assert settled(herbarium, third.cursor).run_requests == []
+
+
+def test_a_cursor_of_an_earlier_version_is_taken_up(herbarium):
+    old = json.dumps({"seen": {KEY: "1:2|none"}, "taken": {KEY: "1:2|none"}})
+    (request,) = settled(herbarium, old).run_requests
+    assert request.partition_key == KEY
 
 
 def test_a_file_that_was_only_touched_is_not_clustered_again(herbarium):

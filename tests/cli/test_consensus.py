@@ -149,6 +149,7 @@ def test_runs_that_have_little_in_common_are_a_warning(run):
         (["--keys", "first,first"], "--keys names two or more columns"),
         (["--keys", "first,third", "--runs", "5"], "drop it, or --runs and --resolutions"),
         (["--resolutions", "0.4,high"], "numbers such as 0.4,0.6,1; got 'high'"),
+        (["--resolutions", ","], "numbers such as 0.4,0.6,1; got ''"),
         (["--resolutions", "0"], "should be greater than 0"),
         (["--runs", "101"], "should be less than or equal to 100"),
     ],

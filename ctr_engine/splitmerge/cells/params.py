@@ -1,11 +1,11 @@
 """Parameters of the two passes over cells, and of a consensus of clusterings."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from ctr_engine.params import Count, Params, Real, Switch
-from ctr_engine.splitmerge.params import Distance, TwoPassParams
+from ctr_engine.params import Count, Real, Switch
+from ctr_engine.splitmerge.params import Distance, Thresholds, TwoPassParams
 
 
 class CellParams(TwoPassParams):
@@ -35,7 +35,7 @@ class CellParams(TwoPassParams):
     )
 
 
-class ConsensusParams(Params):
+class ConsensusParams(Thresholds):
     """How several clusterings of the same cells become one.
 
     Distances are between clusters of the runs: 1 less the share of the cells of either that are in
@@ -54,10 +54,3 @@ class ConsensusParams(Params):
     max_lump: Annotated[Real, Field(gt=0, le=1)] = Field(
         0.7, description="Clusters of runs that differ by more are never one cluster."
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_split > self.max_lump:
-            msg = f"min_split {self.min_split} is above max_lump {self.max_lump}"
-            raise ValueError(msg)
-        return self
