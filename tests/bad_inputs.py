@@ -1,7 +1,8 @@
 """Inputs that must be refused, and the words of the error; for the command and the graph."""
 
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,17 @@ def good_sample(n_cells: int = 120, seed: int = 0) -> anndata.AnnData:
     values = profiles[np.arange(n_cells) % 3] + rng.normal(0.5, 0.4, (n_cells, 6))
     obs = pd.DataFrame(index=[f"cell_{i}" for i in range(n_cells)])
     return anndata.AnnData(values.astype(np.float32), obs=obs, var=pd.DataFrame(index=MARKERS))
+
+
+def write_labelled(
+    folder: Path, adata: anndata.AnnData, gold: Mapping[str, list[str] | None]
+) -> None:
+    """Write a labelled folder, as the benchmarks read it, with the good marker map."""
+    folder.mkdir()
+    adata.write_h5ad(folder / "data.h5ad")
+    (folder / "marker_map.json").write_text(GOOD_MAP)
+    (folder / "gold_to_path.json").write_text(json.dumps(gold))
+    (folder / "SOURCE.md").write_text("# made\n\nLayer to use: `X`.\n")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.baselines import mean_z, sctype_like, ulm
 from benchmarks.accuracy.labelled import labelled_folders
 from benchmarks.accuracy.openset import without
-from tests.bad_inputs import GOOD_MAP, good_sample
+from tests.bad_inputs import GOOD_MAP, good_sample, write_labelled
 from tests.builders import marker_map, resolved
 from tests.oracles.ulm import t_of_slope
 
@@ -27,15 +27,10 @@ GOLD = {
 def made(tmp_path_factory) -> Path:
     """One folder with three kinds of cells that every method tells apart; some are not scored."""
     directory = tmp_path_factory.mktemp("labelled")
-    folder = directory / "made"
-    folder.mkdir()
     adata = good_sample(180)
     kinds = [["epi", "t", "b"][i % 3] for i in range(adata.n_obs)]
     adata.obs["cell_type"] = ["?" if i % 20 == 0 else kind for i, kind in enumerate(kinds)]
-    adata.write_h5ad(folder / "data.h5ad")
-    (folder / "marker_map.json").write_text(GOOD_MAP)
-    (folder / "gold_to_path.json").write_text(json.dumps(GOLD))
-    (folder / "SOURCE.md").write_text("# made\n\nLayer to use: `X`.\n")
+    write_labelled(directory / "made", adata, GOLD)
     return directory
 
 

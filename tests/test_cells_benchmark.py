@@ -1,6 +1,5 @@
 """The benchmark of cells: on a made folder whose figures are known, and on one real set."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from benchmarks.cells.__main__ import main
 from benchmarks.cells.consensus import auroc
-from tests.bad_inputs import GOOD_MAP, good_sample
+from tests.bad_inputs import good_sample, write_labelled
 
 GOLD = {"epi": ["Epithelium"], "t": ["Immune Cells", "T Cells"], "b": ["Immune Cells", "B Cells"]}
 
@@ -17,14 +16,9 @@ GOLD = {"epi": ["Epithelium"], "t": ["Immune Cells", "T Cells"], "b": ["Immune C
 def made(tmp_path_factory) -> Path:
     """One folder with three kinds of cells that come apart under every seed."""
     directory = tmp_path_factory.mktemp("labelled")
-    folder = directory / "made"
-    folder.mkdir()
     adata = good_sample(180)
     adata.obs["cell_type"] = [["epi", "t", "b"][i % 3] for i in range(adata.n_obs)]
-    adata.write_h5ad(folder / "data.h5ad")
-    (folder / "marker_map.json").write_text(GOOD_MAP)
-    (folder / "gold_to_path.json").write_text(json.dumps(GOLD))
-    (folder / "SOURCE.md").write_text("# made\n\nLayer to use: `X`.\n")
+    write_labelled(directory / "made", adata, GOLD)
     return directory
 
 
