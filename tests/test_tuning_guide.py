@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.warm import warm_commands
 
 GUIDE = Path(__file__).parents[1] / "docs" / "tuning.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -42,6 +45,9 @@ def blocks(text: str) -> list[Block]:
 
 
 SECTIONS = sections()
+INSTALLED = ("Practice samples", "Presets")
+"""Sections whose commands are the installed ones, each of which imports everything anew."""
+ENVIRONMENT = {**os.environ, "COLUMNS": "240", "PYTHONWARNINGS": "ignore"}
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +56,16 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("reader")
 
 
-def run(block: Block, folder: Path) -> str:
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory) -> Iterator[Path]:
+    """Give the folder of commands that start at once."""
+    with warm_commands(tmp_path_factory.mktemp("warm"), ENVIRONMENT) as place:
+        yield place
+
+
+def run(block: Block, folder: Path, commands: Path) -> str:
     """Run commands as a reader would, in one shell that stops at the first failure."""
-    here = Path(sys.executable).parent
-    environment = {
-        **os.environ,
-        "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "240",
-        "PYTHONWARNINGS": "ignore",
-    }
+    environment = {**ENVIRONMENT, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", block.commands],
         cwd=folder,
@@ -73,9 +80,10 @@ def run(block: Block, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("title", SECTIONS)
-def test_every_command_of_the_guide_runs_and_prints_what_the_guide_shows(title, folder):
+def test_every_command_of_the_guide_runs_and_prints_what_the_guide_shows(title, folder, warm):
+    commands = Path(sys.executable).parent if title in INSTALLED else warm
     for block in SECTIONS[title]:
-        printed = re.sub(r"\s+", " ", run(block, folder))
+        printed = re.sub(r"\s+", " ", run(block, folder, commands))
         missing = [line for line in block.expected if re.sub(r"\s+", " ", line) not in printed]
         assert not missing, f"{block.commands}\ndid not print: {missing}\n{printed}"
 
