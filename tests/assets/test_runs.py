@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 
 import anndata
 import dagster as dg
@@ -18,7 +19,7 @@ from ctr_engine.io.samples import read_marker_map, read_sample, sha256_of
 from ctr_engine.io.tables import read_parquet, write_parquet
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.tables import STAGE_H_TABLES, Clusters, arrow_schema
-from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory
+from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory, make_laboratory
 from tests.bad_inputs import GOOD_MAP, MAPS, SAMPLES, BadInput, good_sample
 
 BELOW_THE_MAP = {
@@ -202,13 +203,20 @@ def test_tissues_have_their_own_parameters(laboratory: Laboratory):
     assert used[LIVER_2]["gate_inheritance"] is False
 
 
+@pytest.fixture(scope="module")
+def good_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laboratory, bytes]]:
+    """Give a laboratory whose sample each test may spoil, and what was stored of the good one."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = make_laboratory(tmp_path_factory.mktemp("good_once"), instance)
+        assert made.run(LIVER_1).success
+        yield made, made.stored("stage_h_input", LIVER_1).read_bytes()
+
+
 @pytest.mark.parametrize("bad", SAMPLES, ids=lambda bad: bad.name)
-def test_a_bad_sample_fails_with_the_words_of_the_command(laboratory: Laboratory, bad: BadInput):
-    assert laboratory.run(LIVER_1).success
-    good = laboratory.stored("stage_h_input", LIVER_1).read_bytes()
-    path = laboratory.project.sample_path(parse_key(LIVER_1))
+def test_a_bad_sample_fails_with_the_words_of_the_command(good_once, bad: BadInput):
+    laboratory, good = good_once
     assert bad.sample is not None
-    bad.sample(path)
+    bad.sample(laboratory.project.sample_path(parse_key(LIVER_1)))
     outcome = laboratory.run(LIVER_1)
     assert not outcome.success
     (fault,) = outcome.faults
