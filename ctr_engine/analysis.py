@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine import ALGORITHM_VERSION, keys
-from ctr_engine.cell_labels import CellLabels, choices_of, label_cells
+from ctr_engine.cell_labels import CellLabels, choices_of
 from ctr_engine.cluster_statistics import Statistics, cluster_statistics
 from ctr_engine.clustering.pca import pca
 from ctr_engine.clustering.pipeline import cluster_cells, knn_graph
@@ -32,6 +32,7 @@ from ctr_engine.markers.panel import ResolvedMap, resolve_map
 from ctr_engine.mixed_lineage import as_columns, mixed_lineages
 from ctr_engine.profiles import AnalysisParams
 from ctr_engine.scoring import evidence, marker_evidence, marker_scores, score_matrices
+from ctr_engine.sure_cells import own_labels
 from ctr_engine.tables import Annotations, Clusters, frame, natural_key
 from ctr_engine.voting import cluster_annotations
 
@@ -150,6 +151,7 @@ def annotate_cells(
             keys.CELL_TYPE_SUPPORT: by_cluster["support"].to_numpy(),
             keys.CELL_TYPE_CELL: cells.labels,
             keys.CELL_TYPE_CELL_PATH: cells.paths,
+            keys.CELL_TYPE_CELL_BY: cells.given_by,
         },
     )
 
@@ -279,9 +281,9 @@ def annotate(
     progress("annotations")
     annotated = decisions.cluster_annotations
     choices = choices_of(annotated, decisions.decision_steps)
-    gap = decisions.decider.gating.per_cell_gap_threshold
     ids = table["cluster_id"].to_numpy(object)
-    cells = label_cells(view, ids, choices, statistics.reference, resolved, gap)
+    reference, decider = statistics.reference, decisions.decider
+    cells = own_labels(view, ids, choices, reference, decider, _coordinates_of(view, known, params))
     tables |= {
         "marker_scores": scores.marker_scores,
         "marker_evidence": scores.marker_evidence,
@@ -295,6 +297,16 @@ def annotate(
     return Annotation(table, known.coordinates, layout, tables, decisions.decider, warnings)
 
 
+def _coordinates_of(
+    view: ExpressionView, known: KnownClusters, params: AnalysisParams
+) -> Callable[[], npt.NDArray[np.float32]]:
+    """Principal components of the cells, computed when they are asked for and not there."""
+    if known.coordinates is None:
+        return lambda: pca(view, params.clustering.n_pcs)
+    found = known.coordinates
+    return lambda: found
+
+
 def _layout(
     view: ExpressionView,
     params: AnalysisParams,
@@ -305,9 +317,7 @@ def _layout(
 ) -> npt.NDArray[np.float32]:
     """Compute the UMAP, and what it needs where clusters were given."""
     progress("umap")
-    coordinates = known.coordinates
-    if coordinates is None:
-        coordinates = pca(view, params.clustering.n_pcs)
+    coordinates = _coordinates_of(view, known, params)()
     if graph is None:
         graph = knn_graph(coordinates, params.clustering, n_jobs=n_jobs)
     return umap(coordinates, graph, params.clustering.random_state)

@@ -6,7 +6,7 @@ decide what is there, the cells which of the few that fit.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ctr_engine.expression import ExpressionView
-from ctr_engine.keys import PATH_SEPARATOR, UNCERTAIN
+from ctr_engine.keys import OF_CLUSTER, OWN_MARKERS, PATH_SEPARATOR, UNCERTAIN
 from ctr_engine.markers.panel import ResolvedMap
 from ctr_engine.voting import node_means
 
@@ -23,10 +23,11 @@ Ids = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class CellLabels:
-    """Label of each cell and its path, in the order of the sample."""
+    """Label of each cell, its path and what gave it, in the order of the sample."""
 
     labels: Ids
     paths: Ids
+    given_by: Ids
 
     @classmethod
     def of_clusters(
@@ -36,11 +37,15 @@ class CellLabels:
         return cls(
             np.array([labels[cluster] for cluster in clusters], dtype=object),
             np.array([paths[cluster] for cluster in clusters], dtype=object),
+            np.full(len(clusters), OF_CLUSTER, dtype=object),
         )
 
     def same_as(self, other: "CellLabels") -> bool:
-        """Whether every cell has the same label and path."""
-        return np.array_equal(self.labels, other.labels) and np.array_equal(self.paths, other.paths)
+        """Whether every cell has the same label and path, for the same reason."""
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class Choice:
     label: str
     path: str
     rivals: tuple[str, ...]
+
+    @property
+    def at_leaf(self) -> bool:
+        """Whether the label is a leaf that its cells may leave."""
+        return self.path in self.rivals
 
 
 def choices_of(annotated: pd.DataFrame, steps: pd.DataFrame) -> dict[str, Choice]:
@@ -130,10 +140,13 @@ def label_cells(
     codes, names = pd.factorize(clusters)
     order = np.argsort(codes, kind="stable")
     by_cluster = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    labels, paths = np.empty(len(clusters), dtype=object), np.empty(len(clusters), dtype=object)
+    found = CellLabels.of_clusters(
+        clusters,
+        {cluster: choice.label for cluster, choice in choices.items()},
+        {cluster: choice.path for cluster, choice in choices.items()},
+    )
     for cluster, cells in zip(names, by_cluster, strict=True):
         choice = choices[str(cluster)]
-        labels[cells], paths[cells] = choice.label, choice.path
         if len(choice.rivals) < 2:
             continue
         rows = [resolved.marker_map.row_of[path] for path in choice.rivals]
@@ -144,5 +157,7 @@ def label_cells(
         for index, row in enumerate(rows):
             taken = cells[certain & (chosen == index)]
             node = resolved.nodes[row].node
-            labels[taken], paths[taken] = node.label, node.path
-    return CellLabels(labels, paths)
+            if node.path != choice.path:
+                found.labels[taken], found.paths[taken] = node.label, node.path
+                found.given_by[taken] = OWN_MARKERS
+    return found

@@ -12,6 +12,7 @@ CELL_TYPE_PATH: Final = "cell_type_auto_path"
 CELL_TYPE_SUPPORT: Final = "cell_type_auto_support"
 CELL_TYPE_CELL: Final = "cell_type_cell"
 CELL_TYPE_CELL_PATH: Final = "cell_type_cell_path"
+CELL_TYPE_CELL_BY: Final = "cell_type_cell_by"
 
 CLUSTER_LVL1: Final = "cluster_lvl1"
 CELL_TYPE_LVL0: Final = "cell_type_lvl0"
@@ -44,6 +45,12 @@ ROOT_SEPARATOR: Final = "~"
 UNASSIGNED: Final = "Unassigned"
 UNCERTAIN: Final = "Uncertain"
 
+OF_CLUSTER: Final = "cluster"
+OWN_MARKERS: Final = "own_markers"
+SURE_CELLS: Final = "sure_cells"
+GIVEN_BY: Final = (OF_CLUSTER, OWN_MARKERS, SURE_CELLS)
+"""What gave a cell its own label."""
+
 
 CATEGORIES_OF_STAGE_H: Final = (
     CELL_TYPE,
@@ -51,6 +58,7 @@ CATEGORIES_OF_STAGE_H: Final = (
     CELL_TYPE_PATH,
     CELL_TYPE_CELL,
     CELL_TYPE_CELL_PATH,
+    CELL_TYPE_CELL_BY,
 )
 OBS_OF_STAGE_H: Final = (
     CLUSTER,

@@ -29,7 +29,10 @@ PROFILES: dict[str, Profile] = {
     "adaptive": Profile(
         scoring=ScoringParams(positive_threshold="otsu", parent_markers="alternatives"),
         gating=GatingParams(
-            gate_inheritance=True, root_gap_threshold=0.125, min_gap={1: 0.15, 2: 0.1, 3: 0.1}
+            gate_inheritance=True,
+            root_gap_threshold=0.125,
+            min_gap={1: 0.15, 2: 0.1, 3: 0.1},
+            per_cell_learning=True,
         ),
     ),
 }

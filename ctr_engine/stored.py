@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -123,8 +124,8 @@ class StoredRun:
         """Lead over the runner-up that a cell type needs."""
         return float(self.decider.limits.min_gap[self.marker_map.row_of[path]])
 
-    def cluster_of(self, cell_id: str) -> str:
-        """Cluster of a cell.
+    def cell(self, cell_id: str) -> dict[str, Any]:
+        """Row of a cell in the table ``annotations``.
 
         Raises
         ------
@@ -132,12 +133,12 @@ class StoredRun:
             If the run has no such cell.
         """
         cells = self.tables["annotations"]
-        found = cells.loc[cells["cell_id"] == cell_id, "cluster_lvl0"]
-        if found.empty:
+        found = cells[cells["cell_id"] == cell_id].to_dict("records")
+        if not found:
             some = ", ".join(cells["cell_id"].head(3))
             msg = f"{self.name} has no cell {cell_id!r}; it has {len(cells):,}, such as {some}"
             raise ParameterError(msg)
-        return str(found.iloc[0])
+        return {str(name): value for name, value in found[0].items()}
 
     def position_of(self, cluster_id: str) -> int:
         """Position of a cluster in the tables.

@@ -163,17 +163,30 @@ def _agreement(
         rivals = [row for row in step.tried if resolved.nodes[row].positions]
         if len(rivals) < 2:
             continue
-        columns = sorted({p for row in rivals for p in resolved.nodes[row].positions})
-        values = scaled_block(view, reference, cells, columns)
-        place = {position: i for i, position in enumerate(columns)}
-        by_node = {row: _cell_score(values, resolved, row, place) for row in rivals}
-        best = np.max([by_node[row] for row in rivals], axis=0)
-        shares.append(float((by_node[chosen] >= best - EQUAL).mean()))
+        scores = cell_scores(view, reference, resolved, cells, rivals)
+        preferred = scores[:, rivals.index(chosen)] >= scores.max(axis=1) - EQUAL
+        shares.append(float(preferred.mean()))
     return min(shares)
 
 
-def _cell_score(values: Float64, resolved: ResolvedMap, row: int, place: dict[int, int]) -> Float64:
-    """Mean of the markers; the largest one for an inner node, whose markers may be alternatives."""
-    node = resolved.nodes[row]
-    own = values[:, [place[position] for position in node.positions]]
-    return np.asarray(own.mean(axis=1) if node.node.is_leaf else own.max(axis=1))
+def cell_scores(
+    view: ExpressionView,
+    reference: pd.DataFrame,
+    resolved: ResolvedMap,
+    cells: Rows,
+    nodes: Sequence[int],
+) -> Float64:
+    """Score some cell types in single cells, shape ``(len(cells), len(nodes))``. SD units.
+
+    The mean scaled value of the markers; the largest one for an inner node, whose markers may be
+    alternatives. Each of the ``nodes``, rows of the map, has a marker on the panel.
+    """
+    columns = sorted({p for row in nodes for p in resolved.nodes[row].positions})
+    values = scaled_block(view, reference, cells, columns)
+    place = {position: i for i, position in enumerate(columns)}
+    scores = np.empty((len(cells), len(nodes)))
+    for index, row in enumerate(nodes):
+        node = resolved.nodes[row]
+        own = values[:, [place[position] for position in node.positions]]
+        scores[:, index] = own.mean(axis=1) if node.node.is_leaf else own.max(axis=1)
+    return scores

@@ -1,13 +1,16 @@
 """The benchmark of accuracy: on a made folder whose figures are known, and on one real set."""
 
 import json
+import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy.__main__ import by_chance, main
+from benchmarks.accuracy.astir_labels import astir_paths
 from benchmarks.accuracy.baselines import mean_z, sctype_like, ulm
 from benchmarks.accuracy.labelled import labelled_folders
 from benchmarks.accuracy.openset import without
@@ -52,7 +55,14 @@ def test_all_methods_are_measured_written_and_drawn(made, tmp_path):
     assert exact["adaptive, Stage H", "clusters"] == 1
     assert exact["adaptive, refined", "cells"] == 1
     assert found["labels"]["n_cells"].unique().tolist() == [171]
-    assert found["support"]["clusters"].tolist() == [6, 6]
+    support = found["support"]
+    assert support[["profile", "step"]].to_numpy().tolist() == [
+        ["reference", "Stage H"],
+        ["reference", "refined"],
+        ["adaptive", "Stage H"],
+        ["adaptive", "refined"],
+    ]
+    assert support["clusters"].tolist()[::2] == [6, 6]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         "labels.csv", "supports.csv", "open_set.csv", "by_method.csv", "support.csv",
@@ -66,6 +76,16 @@ def test_all_methods_are_measured_written_and_drawn(made, tmp_path):
     }
     shares = removed[["coverage", "refused_by_label", "refused_by_support"]].to_numpy()
     assert ((shares >= 0) & (shares <= 1)).all()
+
+
+def test_the_error_of_a_right_support_is_that_of_chance():
+    # one bin: the share of right ones among n has the mean deviation of a binomial share
+    half = np.full(4, 0.55)
+    expected = sum(
+        math.comb(4, k) * 0.55**k * 0.45 ** (4 - k) * abs(k / 4 - 0.55) for k in range(5)
+    )
+    assert by_chance(half) == pytest.approx(expected, abs=0.03)
+    assert by_chance(np.ones(9)) == 0
 
 
 def test_baselines_are_counted_by_hand():
@@ -90,6 +110,46 @@ def test_a_type_is_removed_with_all_below_it():
     ]
     assert [node.path for node in without(given, "Immune Cells").nodes] == ["Epithelium"]
     assert without(marker_map({"A": {"markers": ["B"]}}), "A") is None
+
+
+ASTIR = """
+import pandas as pd
+
+
+class Astir:
+    def __init__(self, frame, marker_dict, random_seed):
+        self.frame, self.types, self.seed = frame, marker_dict["cell_type"], random_seed
+
+    def fit_type(self):
+        means = {name: self.frame[own].mean(axis=1) - 1 for name, own in self.types.items()}
+        self.found = pd.DataFrame(means)
+        self.found["Other"] = 0.0 if self.seed == 1 else 9.0
+
+    def get_celltype_probabilities(self):
+        return self.found
+"""
+
+
+def test_astir_is_asked_in_its_own_environment(made, tmp_path, monkeypatch):
+    # PyTorch is too large for the tests: a module with the same three calls stands in for Astir
+    (tmp_path / "astir.py").write_text(ASTIR)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (one,) = labelled_folders(made)
+    kinds = [
+        ["Epithelium", "Immune Cells / T Cells", "Immune Cells / B Cells"][i % 3]
+        for i in range(180)
+    ]
+    found = astir_paths(one, 1, Path(sys.executable))
+    assert np.mean([a == b for a, b in zip(found, kinds, strict=True)]) > 0.95
+    assert set(astir_paths(one, 2, Path(sys.executable))) == {""}
+    asked = [str(made), "--seeds", "1", "--no-open-set", "--astir", sys.executable]
+    assert main(asked)["by_method"].loc[("Astir", "cells"), "exact"] > 0.95
+
+
+def test_an_environment_without_astir_is_told(made):
+    (one,) = labelled_folders(made)
+    with pytest.raises(SystemExit, match="could not run Astir: ModuleNotFoundError: No module"):
+        astir_paths(one, 1, Path(sys.executable))
 
 
 def test_folders_that_are_not_there_are_told(made, tmp_path):

@@ -24,6 +24,7 @@ from ctr_engine.analysis import (
     score,
 )
 from ctr_engine.cluster_statistics import Statistics, cluster_statistics
+from ctr_engine.clustering.pca import pca
 from ctr_engine.de import de_lookup, wilcoxon_scores
 from ctr_engine.expression import ExpressionView, read_expression
 from ctr_engine.keys import CLUSTER
@@ -192,6 +193,10 @@ GATING: dict[str, list[Any]] = {
     "max_ambiguity": [2],
     "gate_inheritance": [True],
 }
+OF_CELLS: dict[str, list[Any]] = {
+    "per_cell_learning": [True, True, False],
+    "per_cell_sure_gap": [0.0, 1.0123],
+}
 LOOSE = {
     "min_coverage": 0.21,
     "min_pos_frac": 0.0312,
@@ -206,6 +211,12 @@ class Generator:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
+        late = np.random.default_rng([seed, 1])  # leaves every other draw as it is
+        self.of_cells = {
+            name: values[int(late.integers(len(values)))]
+            for name, values in OF_CELLS.items()
+            if late.random() < 0.2
+        }
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
@@ -235,7 +246,7 @@ class Generator:
             "clusters": clusters,
             "marker_map": marker_map,
             "scoring": {k: self.one(v) for k, v in OPTIONS.items() if self.chance(0.2)},
-            "gating": self.gating(roots) if self.chance(0.6) else {},
+            "gating": (self.gating(roots) if self.chance(0.6) else {}) | self.of_cells,
             "profile": self.one(["reference", "reference", "adaptive"]),
         }
 
@@ -356,7 +367,8 @@ class Generator:
 @cache
 def _random_case(seed: int) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     case = Generator(seed).case()
-    return case, run_case(**case, de=None)
+    coordinates = pca(expression(case["expression"], case["markers"]), 30).tolist()
+    return case, run_case(**case, de=None, coordinates=coordinates)
 
 
 def _features(case: dict[str, Any], expected: dict[str, list[dict[str, Any]]]) -> set[str]:
@@ -410,6 +422,7 @@ def _features(case: dict[str, Any], expected: dict[str, list[dict[str, Any]]]) -
             for a in annotations
             if a["is_ambiguous_root"]
         ),
+        "cells learn": any(row["learnt"] for row in expected["cells"]),
         "own min_gap of a root": any(
             "min_gap" in node.get("gating_overrides", {})
             for label, node in case["marker_map"].items()
@@ -459,9 +472,17 @@ def test_engine_and_slow_oracle_agree_on_a_random_case(seed: int):
     assert not lines, f"seed {seed}: {len(lines)} differences\n" + "\n".join(lines[:20])
     judged = result.tables["cluster_annotations"]
     assert judged["support"].tolist() == (judged["stability"] * judged["agreement"]).tolist()
-    paths = {row["cell"]: row["path"] for row in expected["cells"]}
+    wanted = sorted(expected["cells"], key=lambda row: row["cell"])
     cells = result.tables["annotations"]
-    assert cells["cell_type_cell_path"].tolist() == [paths[i] for i in range(len(paths))]
+    assert cells["cell_type_cell_path"].tolist() == [row["path"] for row in wanted]
+    assert cells["cell_type_cell_by"].tolist() == [_given_by(row) for row in wanted]
+
+
+def _given_by(row: dict[str, Any]) -> str:
+    """What gave a cell of the oracle its label."""
+    if row["learnt"]:
+        return "sure_cells"
+    return "cluster" if row["path"] == row["cluster_path"] else "own_markers"
 
 
 RARE = {
@@ -497,6 +518,7 @@ FEATURES = (
     "level-0 min_gap",
     "three roots are close",
     "own min_gap of a root",
+    "cells learn",
 )
 
 

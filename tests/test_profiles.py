@@ -43,9 +43,10 @@ def test_the_reference_profile_has_the_values_of_the_reference():
     assert (gating.per_cell_gap_threshold, gating.max_ambiguity) == (0.1, 3)
     assert gating.anti_off_max_positive_fraction == 0.2
     assert not gating.gate_inheritance
+    assert (gating.per_cell_learning, gating.per_cell_sure_gap) == (False, 0.5)
 
 
-def test_the_adaptive_profile_differs_from_it_in_rules_1_to_5_only():
+def test_the_adaptive_profile_differs_from_it_in_its_rules_only():
     reference, adaptive = AnalysisParams(), AnalysisParams(profile="adaptive")
     changed = {"positive_threshold": "otsu", "parent_markers": "alternatives"}
     assert adaptive.effective_scoring == reference.effective_scoring.model_copy(update=changed)
@@ -53,7 +54,8 @@ def test_the_adaptive_profile_differs_from_it_in_rules_1_to_5_only():
     assert gating.gate_inheritance
     assert gating.root_gap == 0.125
     assert [gating.at_level("min_gap", level) for level in (1, 2, 3, 4)] == [0.15, 0.1, 0.1, 0.1]
-    rest = {"gate_inheritance", "root_gap_threshold", "min_gap"}
+    assert (gating.per_cell_learning, gating.per_cell_sure_gap) == (True, 0.5)
+    rest = {"gate_inheritance", "root_gap_threshold", "min_gap", "per_cell_learning"}
     plain = reference.gating_for(marker_map(BARE))
     assert gating.model_dump(exclude=rest) == plain.model_dump(exclude=rest)
 
@@ -62,7 +64,8 @@ def test_a_profile_sets_only_what_it_changes():
     assert PROFILES["reference"].scoring.model_fields_set == set()
     adaptive = PROFILES["adaptive"]
     assert adaptive.scoring.model_fields_set == {"positive_threshold", "parent_markers"}
-    assert adaptive.gating.model_fields_set == {"gate_inheritance", "root_gap_threshold", "min_gap"}
+    own = {"gate_inheritance", "root_gap_threshold", "min_gap", "per_cell_learning"}
+    assert adaptive.gating.model_fields_set == own
     assert Profile() == PROFILES["reference"]
 
 

@@ -50,6 +50,7 @@ CHOICES = {
     "fail_reason": "low_coverage",
     "stop_reason": "leaf_reached",
     "other_stop_reason": "leaf_reached",
+    "cell_type_cell_by": "cluster",
 }
 BY_KIND = {"string": "text", "double": 0.5, "int64": 1, "bool": True}
 
@@ -184,6 +185,7 @@ RANGES = [
     ("cluster_annotations", "agreement", 1.5, "less_than_or_equal_to(1)"),
     ("cluster_annotations", "n_cells", 0, "greater_than_or_equal_to(1)"),
     ("annotations", "cell_type_auto_conf", -0.5, "greater_than_or_equal_to(0)"),
+    ("annotations", "cell_type_cell_by", "guess", "isin"),
     ("preflight", "n_markers", 0, "greater_than_or_equal_to(1)"),
     ("preflight", "coverage", 1.5, "less_than_or_equal_to(1)"),
     ("preflight", "min_coverage", -0.5, "greater_than_or_equal_to(0)"),

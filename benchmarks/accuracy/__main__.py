@@ -1,6 +1,7 @@
 """Compare labels with known ones, and print, write and draw what came out.
 
-python -m benchmarks.accuracy DATA_DIR [--seeds 1 2 3] [--sets NAME ...] [--out DIR] [--no-open-set]
+python -m benchmarks.accuracy DATA_DIR [--seeds 1 2 3] [--sets NAME ...] [--out DIR]
+    [--astir PYTHON] [--no-open-set]
 
 A folder has ``data.h5ad`` with the known labels in ``obs["cell_type"]``, ``marker_map.json``,
 ``gold_to_path.json`` (known label -> list of labels from the root; null: not scored) and a
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy.figure import draw
@@ -31,6 +33,8 @@ SHARES = (
     "seconds",
 )
 
+N_DRAWS = 200
+
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -41,6 +45,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds of Leiden")
     add("--resolution", type=float, default=0.6, help="resolution of Leiden")
     add("--out", type=Path, help="folder for CSV, tables and figure")
+    add(
+        "--astir", type=Path, metavar="PYTHON", help="interpreter that has Astir, to measure it too"
+    )
     add("--no-open-set", action="store_true", help="leave the removed types out")
     return parser.parse_args(given)
 
@@ -54,33 +61,49 @@ def by_method(labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_support(supports: pd.DataFrame) -> pd.DataFrame:
-    """AUROC and calibration error over the pooled clusters of each profile.
+    """AUROC and calibration error over the pooled clusters of each profile and step.
 
     ``calibration_error`` holds support against the share of right cells of the cluster,
-    ``calibration_error_clusters`` against whether the label is the commonest true one.
+    ``calibration_error_clusters`` against whether the label is the commonest true one, and
+    ``least_error`` is what the latter would be by chance alone if support were exactly right.
     """
     rows = []
-    for profile, table in supports.groupby("profile", sort=False):
+    for (profile, step), table in supports.groupby(["profile", "step"], sort=False):
         seen = check_support(table["support"].tolist(), table["right"].tolist())
         of_cells = calibration_error(table["support"].to_numpy(), table["share_right"].to_numpy())
         rows.append(
             {
                 "profile": profile,
+                "step": step,
                 "clusters": seen.n_clusters,
                 "right": table["right"].mean(),
                 "mean support": table["support"].mean(),
                 "auroc": seen.auroc,
                 "calibration_error": of_cells,
                 "calibration_error_clusters": seen.calibration_error,
+                "least_error": by_chance(table["support"].to_numpy()),
             }
         )
     return pd.DataFrame(rows)
 
 
+def by_chance(support: np.ndarray) -> float:
+    """Mean calibration error of clusters that are right as often as their support says."""
+    random = np.random.default_rng(0)
+    drawn = random.random((N_DRAWS, len(support))) < support
+    return float(np.mean([calibration_error(support, right) for right in drawn]))
+
+
 def of_open_set(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean over the removed types of the means over the seeds; the median of the AUROC."""
     of_type = rows.groupby(["profile", "set", "removed"])[
-        ["coverage", "refused_by_label", "refused_by_support", "auroc"]
+        [
+            "coverage",
+            "refused_by_label",
+            "refused_by_own_label",
+            "refused_by_support",
+            "auroc",
+        ]
     ].mean()
     found = of_type.groupby("profile").mean()
     found["auroc"] = of_type["auroc"].groupby("profile").median()
@@ -95,7 +118,7 @@ def main(given: Sequence[str] | None = None) -> dict[str, pd.DataFrame]:
     labels, supports, removed = [], [], []
     for one in folders:
         for seed in chosen.seeds:
-            found = measure(one, seed, chosen.resolution)
+            found = measure(one, seed, chosen.resolution, chosen.astir)
             labels += found[0]
             supports += found[1]
             print(f"  {one.name}, seed {seed}: measured", flush=True)

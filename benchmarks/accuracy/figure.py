@@ -32,11 +32,14 @@ def draw(labels: pd.DataFrame, supports: pd.DataFrame, path: Path) -> None:
     left.invert_yaxis()
     left.legend(fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     right.plot([0, 1], [0, 1], color="0.7", lw=1)
-    for profile, rows in supports.groupby("profile", sort=False):
+    refined = supports[supports["step"] == "refined"]
+    for profile, rows in refined.groupby("profile", sort=False):
         bins = reliability(rows["support"].to_numpy(), rows["share_right"].to_numpy())
         expected, seen, weight = zip(*bins, strict=True)
         right.scatter(expected, seen, s=[500 * one for one in weight], label=profile, alpha=0.7)
-    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="support", ylabel="share of right cells")
+    right.set(
+        xlim=(0, 1), ylim=(0, 1), xlabel="support (refined clusters)", ylabel="share of right cells"
+    )
     for mark in right.legend().legend_handles:
         mark.set_sizes([30])
     figure.savefig(path, dpi=120)

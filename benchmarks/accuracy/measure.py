@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.accuracy.astir_labels import astir_paths
 from benchmarks.accuracy.baselines import METHODS, baseline_paths, cluster_means
 from benchmarks.accuracy.labelled import Labelled
 from benchmarks.refinement import paths, refined
@@ -17,12 +19,14 @@ from ctr_engine.keys import CELL_TYPE_CELL_PATH, CELL_TYPE_PATH
 from ctr_engine.markers.panel import resolve_map
 from ctr_engine.profiles import ProfileName
 from ctr_engine.refinement.cells import labels_of_cells
-from ctr_engine.refinement.engine import Sample, score_partition
+from ctr_engine.refinement.engine import Sample, Scored, score_partition
 from ctr_engine.refinement.params import RefinementParams, refinement_params
 from ctr_engine.refinement.partition import Partition
 
 PROFILES: tuple[ProfileName, ...] = ("reference", "adaptive")
 Row = dict[str, Any]
+Supported = tuple[str, float]
+"""Path of a label, and its support."""
 
 
 def accuracy(found: list[str], truth: list[str]) -> Row:
@@ -39,14 +43,25 @@ def accuracy(found: list[str], truth: list[str]) -> Row:
     }
 
 
-def measure(one: Labelled, seed: int, resolution: float) -> tuple[list[Row], list[Row]]:
-    """Rows of the labels of all methods, and one row per cluster of both profiles."""
+def measure(
+    one: Labelled, seed: int, resolution: float, astir: Path | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Rows of the labels of all methods, and one row per cluster of both profiles.
+
+    ``astir`` is an interpreter that has Astir; without one it is left out.
+    """
     clusters = one.clusters(seed, resolution)
     common = {"set": one.name, "seed": seed}
     labels, supports = [], []
     for method, found, seconds in _baselines(one, clusters):
         row = {"method": method, "stage": "clusters", "seconds": seconds}
         labels.append(common | row | accuracy(found, one.truth))
+    if astir is not None:
+        started = time.perf_counter()
+        found = astir_paths(one, seed, astir)
+        spent = {"seconds": time.perf_counter() - started}
+        row = {"method": "Astir", "stage": "cells"}
+        labels.append(common | row | spent | accuracy(found, one.truth))
     for profile in PROFILES:
         rows, judged = _profile(one, clusters, profile, (seed, resolution))
         labels += [common | row for row in rows]
@@ -94,26 +109,42 @@ def _profile(
         | accuracy(label, one.truth)
         for (step, stage), (label, spent) in found.items()
     ]
-    judged = list(judge(result.tables["cluster_annotations"], clusters, one.truth))
-    return rows, [{"profile": profile, **row} for row in judged]
+    judged = [
+        {"profile": profile, "step": step, **row}
+        for step, given, ids in (
+            ("Stage H", of_stage_h(result.tables["cluster_annotations"]), clusters),
+            ("refined", of_refinement(after), after.partition.clusters),
+        )
+        for row in judge(given, ids, one.truth)
+    ]
+    return rows, judged
+
+
+def of_stage_h(annotated: pd.DataFrame) -> dict[str, Supported]:
+    """Label and support of each cluster of Stage H."""
+    names = ("cluster_id", "assigned_path", "support")
+    rows = zip(*(annotated[name] for name in names), strict=True)
+    return {cluster: (path, support) for cluster, path, support in rows}
+
+
+def of_refinement(scored: Scored) -> dict[str, Supported]:
+    """Label and support of each refined cluster but those whose label an operation gave."""
+    return {s.cluster_id: (s.path, s.support) for s in scored.states if s.support is not None}
 
 
 def judge(
-    annotated: pd.DataFrame, clusters: npt.NDArray[Any], truth: list[str]
+    given: Mapping[str, Supported], clusters: npt.NDArray[Any], truth: list[str]
 ) -> Iterator[Mapping[str, Any]]:
     """Support of each cluster that has a scored cell, and whether its label is right."""
     best = majorities(clusters.tolist(), truth)
     known = np.array(truth, dtype=object)
-    for row in annotated.to_dict("records"):
-        cluster, path = row["cluster_id"], row["assigned_path"]
+    for cluster, (path, support) in given.items():
         if cluster not in best:
             continue
         cells = known[(clusters == cluster) & (known != "")]
         yield {
             "cluster_id": cluster,
-            "support": row["support"],
-            "stability": row["stability"],
-            "agreement": row["agreement"],
+            "support": support,
             "right": best[cluster] == path,
             "share_right": float((cells == path).mean()),
             "n_cells": len(cells),

@@ -13,7 +13,12 @@ from benchmarks.accuracy.labelled import Labelled
 from benchmarks.accuracy.measure import PROFILES, Row
 from ctr_engine.analysis import annotate
 from ctr_engine.evaluation import ancestry, majorities
-from ctr_engine.keys import CELL_TYPE_PATH, CELL_TYPE_SUPPORT, PATH_SEPARATOR
+from ctr_engine.keys import (
+    CELL_TYPE_CELL_PATH,
+    CELL_TYPE_PATH,
+    CELL_TYPE_SUPPORT,
+    PATH_SEPARATOR,
+)
 from ctr_engine.markers.hierarchy import MarkerMap
 from ctr_engine.markers.parse import parse_marker_map
 
@@ -38,7 +43,8 @@ def open_set(one: Labelled, seed: int, resolution: float) -> Iterator[Row]:
 
     Cells that are few among others have no label of their own to lose. A cell is *committed* where
     its cluster reached a leaf. ``refused_by_label``: share of the removed type's cells that are
-    unassigned or stop at an ancestor. ``refused_by_support``: share of them
+    unassigned or stop at an ancestor; ``refused_by_own_label``: the same by the label of the cell
+    alone. ``refused_by_support``: share of them
     that is not committed when only as many cells of the sample are as under ``reference``, those
     with the most support. ``auroc``: of support, cells of the removed type that got a wrong label
     against other cells that got a right one or an ancestor of it.
@@ -64,6 +70,7 @@ def open_set(one: Labelled, seed: int, resolution: float) -> Iterator[Row]:
                 "n_cells": int(mine.sum()),
                 "coverage": float(seen.committed.mean()),
                 "refused_by_label": float(seen.refused[mine].mean()),
+                "refused_by_own_label": float(seen.refused_own[mine].mean()),
                 "refused_by_support": seen.refused_at(n_committed, mine),
                 "auroc": seen.auroc(mine),
             }
@@ -75,6 +82,7 @@ class _Seen:
 
     committed: npt.NDArray[np.bool_]
     refused: npt.NDArray[np.bool_]
+    refused_own: npt.NDArray[np.bool_]
     right: npt.NDArray[np.bool_]
     support: npt.NDArray[np.float64]
 
@@ -85,9 +93,11 @@ class _Seen:
         cells = tables["annotations"]
         paths = cells[CELL_TYPE_PATH]
         above = {path: ancestry(path) for path in set(truth)}
+        refusing = {"", *(ancestry(removed) - {removed})}
         return cls(
             paths.isin(set(leaves)).to_numpy(),
-            paths.isin({"", *(ancestry(removed) - {removed})}).to_numpy(),
+            paths.isin(refusing).to_numpy(),
+            cells[CELL_TYPE_CELL_PATH].isin(refusing).to_numpy(),
             np.array([found in above[true] for found, true in zip(paths, truth, strict=True)]),
             cells[CELL_TYPE_SUPPORT].to_numpy(),
         )

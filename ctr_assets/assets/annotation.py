@@ -11,6 +11,7 @@ from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_o
 from ctr_assets.assets.inputs import marker_map as marker_map_source
 from ctr_assets.assets.inputs import observe
 from ctr_assets.checks import advice, advisory_spec, cells_spec, schema_spec
+from ctr_assets.io_managers import ArrayFile
 from ctr_assets.metadata import column_lineage, step
 from ctr_assets.outputs import Basis, materialized, table_output, with_cells, with_metadata
 from ctr_assets.partitions import parse_key
@@ -18,8 +19,8 @@ from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource, kept_marker_map
 from ctr_assets.versions import current_version
 from ctr_engine import keys
-from ctr_engine.analysis import Decisions, annotate_cells, decide, score
-from ctr_engine.cell_labels import choices_of, label_cells
+from ctr_engine.analysis import Decisions, annotate_cells, decide, decider_of, score
+from ctr_engine.cell_labels import choices_of
 from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.errors import MarkerMapError
 from ctr_engine.io.expression import ExpressionFile
@@ -28,6 +29,7 @@ from ctr_engine.markers.panel import resolve_map
 from ctr_engine.markers.preflight import PreflightReport, preflight
 from ctr_engine.reporting import figures
 from ctr_engine.reporting.reasons import reasons
+from ctr_engine.sure_cells import own_labels
 from ctr_engine.tables import (
     Annotations,
     ClusterAnnotations,
@@ -43,6 +45,7 @@ CLUSTER_ANNOTATIONS = "cluster_annotations"
 NEAR_MISSES = "near_miss_report"
 FEW_UNASSIGNED, SUPPORTED = "few_unassigned", "labels_supported"
 _MOST_REASONS, _MANY = 200, 0.2
+_OF_CELLS = {"per_cell_gap_threshold", "per_cell_learning", "per_cell_sure_gap"}
 
 SCORES = {
     "marker_scores": "One row per cluster and cell type: the score and its parts.",
@@ -247,22 +250,30 @@ def annotations(
     leiden_clusters: pd.DataFrame,
     cluster_annotations: pd.DataFrame,
     decision_steps: pd.DataFrame,
+    marker_scores: pd.DataFrame,
     reference_values: pd.DataFrame,
+    cluster_statistics: pd.DataFrame,
+    de_lookup: pd.DataFrame,
+    pca: ArrayFile,
     project: ProjectResource,
 ):
-    """One row per cell: the label of its cluster, and the one that its own markers prefer."""
+    """One row per cell: the label of its cluster, and its own."""
     with step() as measured:
         folder, view = project.open(), stage_h_input.read()
         partition, in_force = parse_key(context.partition_key), scored_map(context, folder)
         analysis = folder.pipeline_for(partition).analysis
-        gating = analysis.gating_for(in_force)
-        cells = label_cells(
+        statistics = Statistics(reference_values, cluster_statistics)
+        resolved = resolve_map(in_force, view.panel)
+        decider = decider_of(statistics, de_lookup, marker_scores, resolved, analysis)
+        if decider.gating.per_cell_learning:
+            measured.backend = "scikit-learn"
+        cells = own_labels(
             view,
             leiden_clusters["cluster_id"].to_numpy(object),
             choices_of(cluster_annotations, decision_steps),
             reference_values,
-            resolve_map(in_force, view.panel),
-            gating.per_cell_gap_threshold,
+            decider,
+            pca.read,
         )
         table = annotate_cells(leiden_clusters, cluster_annotations, cells)
     sources = {
@@ -281,7 +292,7 @@ def annotations(
         MAP_HASH: newest(context, CLUSTER_ANNOTATIONS).metadata[MAP_HASH],
         **lineage,
     }
-    params = {"per_cell_gap_threshold": gating.per_cell_gap_threshold}
+    params = decider.gating.model_dump(mode="json", include=_OF_CELLS)
     told = _advice(cluster_annotations, analysis.report.review_support)
     output = replace(with_metadata(output, metadata), advice=told)
     return materialized(context, output, Basis(params))

@@ -113,7 +113,7 @@ def _advice(lineage: Lineage) -> list[dg.AssetCheckResult]:
 
 def _sources(iteration: IterationFile) -> dict[str, object]:
     columns = ("clusters", "cell_type", "cell_type_path", "cell_type_root", "cell_type_confidence")
-    own = (keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH)
+    own = (keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH, keys.CELL_TYPE_CELL_BY)
     return column_lineage(
         dict.fromkeys((*columns, "cell_type_support"), (iteration.asset, "clusters"))
         | {name: (iteration.asset, name) for name in own}

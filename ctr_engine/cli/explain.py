@@ -3,19 +3,28 @@
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ctr_engine import keys
 from ctr_engine.errors import ParameterError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from ctr_engine.profiles import AnalysisParams
     from ctr_engine.reporting.explain import Candidate, Explanation, GateValue, Step
 
 _MOST_MARKERS = 6
+_WHY_OWN = {
+    keys.OWN_MARKERS: "of the cell types that fit the cluster, its markers prefer this one",
+    keys.SURE_CELLS: "its markers contradict the label of the cluster, and it resembles the cells "
+    "that are sure to be of this type",
+}
+_OF_CELL = ("cell_id", keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH, keys.CELL_TYPE_CELL_BY)
 
 
 def explain(
@@ -35,24 +44,37 @@ def explain(
     from ctr_engine.reporting.explain import explain as explained
 
     stored = read_run(run.expanduser())
-    chosen = cluster if cluster is not None else stored.cluster_of(str(cell))
+    of_cell = None if cell is None else stored.cell(cell)
+    chosen = str(cluster if of_cell is None else of_cell[keys.CLUSTER])
     stored.position_of(chosen)
     found = explained(stored.tables, stored.decider, chosen)
     if as_json:
-        content = found.as_json() | ({} if cell is None else {"cell_id": cell})
+        content = found.as_json() | ({} if of_cell is None else {n: of_cell[n] for n in _OF_CELL})
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    _show(found, cell, all_markers)
+    if of_cell is not None:
+        _show_cell(of_cell)
+    _show(found, all_markers)
     _show_changes(found, run, stored.params)
 
 
-def _show(found: "Explanation", cell: str | None, all_markers: bool) -> None:
+def _show_cell(row: "Mapping[str, Any]") -> None:
+    """Say where a cell is, and why it has a label of its own if it has."""
+    from rich.console import Console
+    from rich.text import Text
+
+    text = f"Cell {row['cell_id']} is in cluster {row[keys.CLUSTER]}."
+    if row[keys.CELL_TYPE_CELL_BY] != keys.OF_CLUSTER:
+        why = _WHY_OWN[row[keys.CELL_TYPE_CELL_BY]]
+        text += f" Its own label is {row[keys.CELL_TYPE_CELL]}: {why}."
+    Console().print(Text(text))
+
+
+def _show(found: "Explanation", all_markers: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
-    if cell is not None:
-        console.print(Text(f"Cell {cell} is in cluster {found.cluster_id}."))
     title = f"Cluster {found.cluster_id}: {found.label}"
     console.print(Text(title, style="bold"))
     console.print(Text(found.path or "no cell type of the map"), style="dim")

@@ -92,6 +92,16 @@ class GatingParams(Params):
         ge=0,
         description="A cell whose best candidate leads by less votes Uncertain. SD units.",
     )
+    per_cell_learning: Switch = Field(
+        False,
+        description="Let cells whose markers contradict their label take that of the sure cells "
+        "they resemble (cell_type_cell only).",
+    )
+    per_cell_sure_gap: Real = Field(
+        0.5,
+        ge=0,
+        description="A cell is sure of another leaf that leads all others by this. SD units.",
+    )
     root_gap_threshold: Real = Field(
         0.25, ge=0, description="Roots that are closer than this are ambiguous."
     )

@@ -6,16 +6,16 @@ from ctr_engine.cell_labels import (
     CellLabels,
     Choice,
     choices_of,
-    label_cells,
     passed_siblings,
     rivals_of_leaf,
 )
 from ctr_engine.refinement.engine import Sample, Scored
 from ctr_engine.refinement.state import ClusterState
+from ctr_engine.sure_cells import own_labels
 
 
 def labels_of_cells(sample: Sample, scored: Scored) -> CellLabels:
-    """Let each cell choose among the label of its cluster and the rivals that passed.
+    """Let each cell choose as in :func:`~ctr_engine.sure_cells.own_labels`.
 
     A label that a person gave is not asked about; one that an automatic operation gave has rivals
     like that of a leaf.
@@ -27,13 +27,13 @@ def labels_of_cells(sample: Sample, scored: Scored) -> CellLabels:
         for state in scored.states
         if state.held
     }
-    return label_cells(
+    return own_labels(
         sample.view,
         scored.partition.clusters,
         choices_of(tables["cluster_annotations"], tables["decision_steps"]) | held,
         tables["reference_values"],
-        decider.resolved,
-        decider.gating.per_cell_gap_threshold,
+        decider,
+        lambda: sample.coordinates,
     )
 
 

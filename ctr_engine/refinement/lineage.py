@@ -28,6 +28,7 @@ _OF_STAGE_H = (
     keys.CELL_TYPE_SUPPORT,
     keys.CELL_TYPE_CELL,
     keys.CELL_TYPE_CELL_PATH,
+    keys.CELL_TYPE_CELL_BY,
 )
 
 
@@ -105,8 +106,8 @@ class Lineage:
     def _of_clusters(self) -> CellLabels:
         """Label of the cluster of each cell."""
         if not self.records:
-            nothing = np.full(len(self.cell_ids), "", dtype=object)
-            return CellLabels(nothing, nothing)
+            nothing = dict.fromkeys(self.clusters[-1].tolist(), "")
+            return CellLabels.of_clusters(self.clusters[-1], nothing, nothing)
         last = self.records[-1].clusters
         return CellLabels.of_clusters(
             self.clusters[-1],
@@ -123,7 +124,8 @@ class Lineage:
         records = [one.model_dump(mode="json", exclude=chance) for one in self.records]
         parts = [self.cell_ids.tolist(), clusters, records]
         if self.cells is not None and not self.cells.same_as(self._of_clusters):
-            parts.append([self.cells.labels.tolist(), self.cells.paths.tolist()])
+            cells = (self.cells.labels, self.cells.paths, self.cells.given_by)
+            parts.append([column.tolist() for column in cells])
         for part in parts:
             known.update(json.dumps(part, sort_keys=True).encode())
         return known.hexdigest()
@@ -151,6 +153,7 @@ class Lineage:
             "clusters": self.steps_of_cells,
             keys.CELL_TYPE_CELL: self.cell_labels.labels,
             keys.CELL_TYPE_CELL_PATH: self.cell_labels.paths,
+            keys.CELL_TYPE_CELL_BY: self.cell_labels.given_by,
         }
         return frame(RefinedClusters, columns)
 
@@ -169,10 +172,8 @@ def lineage_of_table(table: pd.DataFrame, records: Sequence[IterationRecord]) ->
         msg = f"a cell does not have {steps} clusters, one for each step; refine the sample again"
         raise CellMismatchError(msg)
     clusters = tuple(np.array([way[i] for way in ways], dtype=object) for i in range(steps))
-    cells = CellLabels(
-        table[keys.CELL_TYPE_CELL].to_numpy(object),
-        table[keys.CELL_TYPE_CELL_PATH].to_numpy(object),
-    )
+    names = (keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH, keys.CELL_TYPE_CELL_BY)
+    cells = CellLabels(*(table[name].to_numpy(object) for name in names))
     return Lineage(table["cell_id"].to_numpy(object), clusters, tuple(records), cells).checked()
 
 
@@ -217,7 +218,11 @@ def final_annotations(lineage: Lineage, annotations: pd.DataFrame) -> pd.DataFra
     kinds = {"cell_type_confidence": float, "cell_type_support": float, "decided_in": np.int64}
     columns |= {name: columns[name].astype(kind) for name, kind in kinds.items()}
     cells = lineage.cell_labels
-    columns |= {keys.CELL_TYPE_CELL: cells.labels, keys.CELL_TYPE_CELL_PATH: cells.paths}
+    columns |= {
+        keys.CELL_TYPE_CELL: cells.labels,
+        keys.CELL_TYPE_CELL_PATH: cells.paths,
+        keys.CELL_TYPE_CELL_BY: cells.given_by,
+    }
     return frame(FinalAnnotations, common | columns)
 
 
@@ -229,6 +234,7 @@ _NAMES = (
     "cell_type_support",
     keys.CELL_TYPE_CELL,
     keys.CELL_TYPE_CELL_PATH,
+    keys.CELL_TYPE_CELL_BY,
 )
 _SOURCES = dict(zip(_NAMES, ("label", "path", "root", "confidence", "support"), strict=False)) | {
     "decided_by": "decided_by",

@@ -139,7 +139,8 @@ def lineage_in(adata: "AnnData", source: str) -> Lineage:
     clusters = tuple(
         np.array([str(cluster) for cluster in adata.obs[name]], dtype=object) for name in columns
     )
-    names = (keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH) if records else ()
+    own = (keys.CELL_TYPE_CELL, keys.CELL_TYPE_CELL_PATH, keys.CELL_TYPE_CELL_BY)
+    names = own if records else ()
     _require(source, [f"obs[{name!r}]" for name in names if name not in adata.obs.columns])
     labels = [adata.obs[name].astype(str).to_numpy(object) for name in names]
     cells = CellLabels(*labels) if records else None
@@ -201,6 +202,7 @@ def attach_lineage(adata: "AnnData", lineage: Lineage) -> "AnnData":
     if lineage.records:
         result.obs[keys.CELL_TYPE_CELL] = pd.Categorical(lineage.cell_labels.labels)
         result.obs[keys.CELL_TYPE_CELL_PATH] = pd.Categorical(lineage.cell_labels.paths)
+        result.obs[keys.CELL_TYPE_CELL_BY] = pd.Categorical(lineage.cell_labels.given_by)
     actions, numbers = _actions(lineage)
     result.obs[keys.REFINEMENT_ACTION] = pd.Categorical(actions)
     result.obs[keys.REFINEMENT_ITERATION] = numbers

@@ -67,13 +67,13 @@ from ctr_engine.tables.tuning import (
 )
 
 __all__ = [
-    "COMPARISON_TABLES", "EVALUATION_TABLES", "GATES", "REFINEMENT_TABLES", "SPLITMERGE_TABLES",
-    "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES", "Accuracy", "Annotations",
-    "BarcodeSequences", "CellChanges", "CellHistory", "ClusterAnnotations", "ClusterChanges",
-    "ClusterMapping", "ClusterStatistics", "Clusters", "CohortSummary", "Confusion",
-    "ConsensusClusters", "ConsensusLabels", "ConsensusSummary", "DELookup", "DecisionSteps",
-    "DiagnosticReport", "FinalAnnotations", "GatingDetails", "GivenClusters", "LabelFlow",
-    "LabelOverlap", "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight",
+    "COMPARISON_TABLES", "EVALUATION_TABLES", "GATES", "REFINEMENT_TABLES",
+    "SPLITMERGE_TABLES", "STAGE_H_TABLES", "STOP_REASONS", "TUNING_TABLES", "Accuracy",
+    "Annotations", "BarcodeSequences", "CellChanges", "CellHistory", "ClusterAnnotations",
+    "ClusterChanges", "ClusterMapping", "ClusterStatistics", "Clusters", "CohortSummary",
+    "Confusion", "ConsensusClusters", "ConsensusLabels", "ConsensusSummary", "DELookup",
+    "DecisionSteps", "DiagnosticReport", "FinalAnnotations", "GatingDetails", "GivenClusters",
+    "LabelFlow", "LabelOverlap", "MarkerEvidence", "MarkerScores", "NearMissReport", "Preflight",
     "ReferenceValues", "RefinedClusters", "RefinementLog", "RejectedSamples", "ReviewSheet",
     "RunDifferences", "SequenceClusters", "TuningClusters", "TuningLabels", "TuningSettings",
     "TuningShares", "TwoPassHistory", "arrow_schema", "checked", "col", "column_names", "frame",

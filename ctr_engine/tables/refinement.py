@@ -1,5 +1,6 @@
 """Tables of refinement."""
 
+from ctr_engine.keys import GIVEN_BY
 from ctr_engine.tables.base import Table, col, names
 
 
@@ -69,8 +70,12 @@ class RefinedClusters(Table):
 
     cell_id: str = col("Cell.", unique=True)
     clusters: object = names("Its cluster after Stage H, then after each iteration.")
-    cell_type_cell: str = col("Label that its own markers prefer, after the last iteration.")
+    cell_type_cell: str = col("Label of the cell alone, after the last iteration.")
     cell_type_cell_path: str = col("Path of that label; empty for none.")
+    cell_type_cell_by: str = col(
+        "What gave it: the cluster, the cell's own markers, or sure cells that it resembles.",
+        isin=GIVEN_BY,
+    )
 
 
 class FinalAnnotations(Table):
@@ -88,10 +93,12 @@ class FinalAnnotations(Table):
         ge=0,
         le=1,
     )
-    cell_type_cell: str = col(
-        "Cell type that its own markers prefer, of the label and the rivals that passed."
+    cell_type_cell: str = col("Label of the cell alone.")
+    cell_type_cell_path: str = col("Path of that label; empty for none.")
+    cell_type_cell_by: str = col(
+        "What gave it: the cluster, the cell's own markers, or sure cells that it resembles.",
+        isin=GIVEN_BY,
     )
-    cell_type_cell_path: str = col("Path of that cell type; empty for none.")
     decided_by: str = col(
         "What gave the label: Stage H, scoring of a part or of merged clusters, or an operation.",
         isin=DECIDED_BY,

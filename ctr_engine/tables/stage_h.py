@@ -2,6 +2,7 @@
 
 import pandera.pandas as pa
 
+from ctr_engine.keys import GIVEN_BY
 from ctr_engine.tables.base import GATES, STOP_REASONS, Table, col, names
 
 
@@ -276,10 +277,12 @@ class Annotations(Table):
     cell_type_auto_conf: float = col("Smallest margin on the path of the cluster.", ge=0)
     cell_type_auto_path: str = col("Path of the label; empty when unassigned.")
     cell_type_auto_support: float = col("Support of the label in its cluster.", ge=0, le=1)
-    cell_type_cell: str = col(
-        "Cell type that its own markers prefer, of the label and the rivals that passed."
+    cell_type_cell: str = col("Label of the cell alone.")
+    cell_type_cell_path: str = col("Path of that label; empty when unassigned.")
+    cell_type_cell_by: str = col(
+        "What gave it: the cluster, the cell's own markers, or sure cells that it resembles.",
+        isin=GIVEN_BY,
     )
-    cell_type_cell_path: str = col("Path of that cell type; empty when unassigned.")
 
 
 class Preflight(Table):

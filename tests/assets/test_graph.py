@@ -24,8 +24,8 @@ PARENTS = {
         "marker_map", "stage_h_input", "reference_values", "cluster_statistics", "de_lookup",
     },
     "annotations": {
-        "stage_h_input", "leiden_clusters", "reference_values", "cluster_annotations",
-        "decision_steps",
+        "stage_h_input", "pca", "leiden_clusters", "reference_values", "cluster_statistics",
+        "de_lookup", "marker_scores", "cluster_annotations", "decision_steps",
     },
     "refinement_iteration_1": {
         "stage_h_input", "leiden_clusters", "cluster_annotations", "manual_plan",

@@ -14,7 +14,9 @@ from ctr_engine.gating.compete import path_of
 from ctr_engine.io.runs import read_run
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.reporting.explain import Explanation, explain
+from tests import test_sure_cells as of_sure_cells
 from tests.bad_inputs import GOOD_MAP, good_sample
+from tests.builders import sample
 from tests.cli.stored_runs import annotate, made, names, quick, snapshot, write_inputs
 from tests.cli.test_annotate import ctr, words
 from tests.reporting.test_explain import strict_json
@@ -57,6 +59,34 @@ def test_a_cell_is_explained_by_its_cluster(run):
     assert words(result).startswith("Cell cell_1 is in cluster 1. Cluster 1: T Cells")
     rest = result.output.split("\n", 1)[1]
     assert rest == ctr("explain", run, "--cluster", "1").output
+
+
+def test_a_cell_with_a_label_of_its_own_is_told_why(tmp_path):
+    adata = sample(of_sure_cells.values(), of_sure_cells.MARKERS)
+    adata.obs["mine"] = of_sure_cells.IDS
+    write_inputs(tmp_path)
+    adata.write_h5ad(tmp_path / "sample.h5ad")
+    (tmp_path / "map.json").write_text(json.dumps(of_sure_cells.MAP))
+    chosen = ("--annotation-only", "--cluster-key", "mine", "--profile", "adaptive")
+    result = annotate(tmp_path, *chosen)
+    assert result.exit_code == 0, words(result)
+    given_by = read_run(tmp_path / "out").tables["annotations"]["cell_type_cell_by"].tolist()
+    assert given_by[of_sure_cells.DIM] == "sure_cells"
+    cell = f"cell_{of_sure_cells.DIM}"
+    said = words(ctr("explain", tmp_path / "out", "--cell", cell))
+    assert (
+        f"Cell {cell} is in cluster 0. Its own label is Z: its markers contradict the label of the "
+        "cluster, and it resembles the cells that are sure to be of this type."
+    ) in said
+    assert "Cluster 0: X" in said
+    assert "own_markers" in given_by
+    other = given_by.index("own_markers")
+    assert "of the cell types that fit the cluster, its markers prefer this one." in words(
+        ctr("explain", tmp_path / "out", "--cell", f"cell_{other}")
+    )
+    told = strict_json(ctr("explain", tmp_path / "out", "--cell", f"cell_{other}", "--json").stdout)
+    names = ("cell_type_cell", "cell_type_cell_path", "cell_type_cell_by")
+    assert [told[name] for name in names] == ["Z", "R / Z", "own_markers"]
 
 
 def test_json_is_what_the_engine_says_and_nothing_else(run):

@@ -133,10 +133,10 @@ def test_the_map_and_the_parameters_are_those_of_the_run(made):
 
 def test_a_cell_and_a_cluster_are_found_by_their_names(made):
     run = read_run(made[0])
-    assert [run.cluster_of(cell) for cell in CELLS] == (IDS * 2)
+    assert [run.cell(cell)["cluster_lvl0"] for cell in CELLS] == (IDS * 2)
     assert [run.statistics.cluster_ids[run.position_of(name)] for name in IDS] == IDS
     with pytest.raises(CtrError, match=r"has no cell '7'; it has 60, such as NA, 007, 1e5$"):
-        run.cluster_of("7")
+        run.cell("7")
     with pytest.raises(CtrError, match=r"has no cluster '3:2'; it has: 3, 3:1, 10, NA, a;b\\$"):
         run.position_of("3:2")
 

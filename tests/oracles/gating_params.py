@@ -15,6 +15,8 @@ BASE_GATING = {
     "min_frac_markers_on": {0: 0.4, 1: 0.3, 2: 0.25, 3: 0.25},
     "anti_penalty_hard_gate": 1.0,
     "per_cell_gap_threshold": 0.1,
+    "per_cell_learning": False,
+    "per_cell_sure_gap": 0.5,
     "root_gap_threshold": 0.25,
     "anti_agg": "top2mean",
     "anti_off_max_positive_fraction": 0.2,
@@ -27,6 +29,7 @@ ADAPTIVE_GATING = {
     "gate_inheritance": True,
     "root_gap_threshold": 0.125,
     "min_gap": {1: 0.15, 2: 0.1, 3: 0.1},
+    "per_cell_learning": True,
 }
 
 

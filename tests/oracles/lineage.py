@@ -84,9 +84,9 @@ def steps_of(cell: str, way: list[str], records: list[Row], stage_h: Row) -> lis
 
 
 def final_label(
-    cell: str, way: list[str], records: list[Row], stage_h: Row, own: tuple[str, str]
+    cell: str, way: list[str], records: list[Row], stage_h: Row, own: tuple[str, str, str]
 ) -> Row:
-    """Row of the final annotations of a cell; ``own`` is the label of the cell alone."""
+    """Row of the final annotations of a cell; ``own``: its own label, the path, who gave it."""
     last = steps_of(cell, way, records, stage_h)[-1]
     names = ("cell_id", *OF_STAGE_H, "decided_by", "decided_in")
     support = stage_h["cell_type_auto_support"]
@@ -98,5 +98,6 @@ def final_label(
         "cell_type_support": support,
         "cell_type_cell": own[0],
         "cell_type_cell_path": own[1],
+        "cell_type_cell_by": own[2],
         **{name: last[name] for name in names},
     }

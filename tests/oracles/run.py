@@ -5,11 +5,12 @@ import re
 
 from .assignment import annotation, candidates, gate_rows, step_rows, walk
 from .cells import path_of_cell, rivals
-from .gates import node_gates
+from .gates import admission, node_gates
 from .gating_params import merge_gating
 from .names import alias_groups, resolve
 from .scores import score_node
 from .statistics import DEFAULT_SCORING, cluster_value, reference_value
+from .sure_cells import taught
 from .tree import Node, build_nodes
 from .votes import agreement, composition, scale
 from .wilcoxon import rank_lookup, wilcoxon_scores
@@ -18,6 +19,7 @@ ADAPTIVE_SCORING = {"positive_threshold": "otsu", "parent_markers": "alternative
 PROFILES = ("reference", "adaptive")
 TABLES = (
     "cells",
+    "let_in",
     "reference_values",
     "marker_scores",
     "decision_steps",
@@ -74,7 +76,19 @@ def run_cluster(cells: list[int], lookup: dict, shared: dict) -> dict:
     gap, assigned = gating["per_cell_gap_threshold"], row["assigned_path"]
     return {
         "cells": [
-            {"cell": i, "path": path_of_cell(i, assigned, among, nodes, scaled, gap)} for i in cells
+            {
+                "cell": i,
+                "path": path_of_cell(i, assigned, among, nodes, scaled, gap),
+                "cluster_path": assigned,
+                "at_leaf": trace["stop"] == "leaf_reached",
+                "learnt": False,
+            }
+            for i in cells
+        ],
+        "let_in": [
+            {"path": path}
+            for path, node in nodes.items()
+            if admission(node, nodes, gates, scores, gating)["passed"]
         ],
         "marker_scores": list(scores.values()),
         "decision_steps": step_rows(trace, nodes, scores, gates),
@@ -110,8 +124,13 @@ def run_case(
     gating: dict,
     profile: str,
     de: dict[str, dict[str, float]] | None,
+    coordinates: list[list[float]] | None = None,
 ) -> dict[str, list[dict]]:
-    """Annotate every cluster. ``de`` is ``{cluster: {marker: score}}``; None: computed here."""
+    """Annotate every cluster. ``de`` is ``{cluster: {marker: score}}``; None: computed here.
+
+    With ``coordinates``, principal components cell by cell, cells learn from each other too where
+    the parameters say so.
+    """
     columns = {m: [float(cell[j]) for cell in expression] for j, m in enumerate(markers)}
     shared = prepare(columns, marker_map, scoring, gating, profile)
     tests = wilcoxon_scores(columns, clusters) if de is None else de
@@ -127,4 +146,13 @@ def run_case(
                 sized = name in ("marker_scores", "cluster_annotations")
                 size = {"n_cells": len(cells)} if sized else {}
                 tables[name].append({"cluster_id": cluster, **row, **size})
+    gating = shared["gating"]
+    if coordinates is not None and gating["per_cell_learning"]:
+        let_in = {row["path"] for row in tables["let_in"]}
+        gap = gating["per_cell_sure_gap"]
+        cells, nodes, scaled = tables["cells"], shared["nodes"], shared["scaled"]
+        answers = taught(cells, nodes, scaled, let_in, gap, coordinates)
+        for row in cells:
+            if row["cell"] in answers and answers[row["cell"]] != row["path"]:
+                row["path"], row["learnt"] = answers[row["cell"]], True
     return tables

@@ -125,9 +125,10 @@ def assert_as_the_slow_loop(lineage: Lineage, labels: pd.DataFrame, every: int =
     assert len(found) == len(stage_h)
     for i, cell in enumerate(lineage.cell_ids.tolist()):
         way = way_of(lineage, i)
-        own = (stage_h[i]["cell_type_cell"], stage_h[i]["cell_type_cell_path"])
+        own = tuple(stage_h[i][f"cell_type_cell{part}"] for part in ("", "_path", "_by"))
         if records:
-            own = (lineage.cell_labels.labels[i], lineage.cell_labels.paths[i])
+            cells = lineage.cell_labels
+            own = (cells.labels[i], cells.paths[i], cells.given_by[i])
         assert found[i] == final_label(cell, way, records, stage_h[i], own)
         if i % every == 0:
             steps = rows_of(history(lineage, cell, stage_h[i]))
@@ -313,7 +314,7 @@ def test_the_order_of_the_cells_does_not_matter():
         lineage.cell_ids[order],
         tuple(ids[order] for ids in lineage.clusters),
         lineage.records,
-        CellLabels(own.labels[order], own.paths[order]),
+        CellLabels(own.labels[order], own.paths[order], own.given_by[order]),
     )
     labels = annotations().iloc[order].reset_index(drop=True)
     expected = final_annotations(lineage, annotations()).iloc[order].reset_index(drop=True)
