@@ -107,8 +107,12 @@ class ExpressionView:
 
     def block(self, rows: npt.NDArray[np.intp] | slice, columns: Sequence[int]) -> Float32:
         """Dense values of some cells and markers; nothing else is made dense."""
-        part = self.values[:, list(columns)][rows]
-        return np.asarray(part.toarray()) if self.is_sparse else np.asarray(part)
+        chosen = np.asarray(columns, dtype=np.intp)
+        if self.is_sparse:
+            return np.asarray(self.values[:, chosen][rows].toarray())
+        if isinstance(rows, slice):
+            return np.asarray(self.values[rows][:, chosen])
+        return np.asarray(self.values[np.ix_(rows, chosen)])
 
 
 def read_expression(

@@ -31,7 +31,7 @@ LEAST_EXAMPLES = 5
 """A cell type with fewer sure cells cannot be learnt."""
 NOWHERE = -1
 """Row of a label that is no cell type of the map."""
-_CELLS_AT_ONCE = 16_384
+_CELLS_AT_ONCE = 65_536
 
 
 def own_labels(
@@ -110,11 +110,10 @@ def _evidence(
     leaf, lead = np.full(len(rows), NOWHERE, dtype=np.intp), np.zeros(len(rows))
     for start in range(0, len(rows), _CELLS_AT_ONCE):
         part = slice(start, start + _CELLS_AT_ONCE)
-        cells = np.arange(len(rows), dtype=np.intp)[part]
-        scores = np.full((len(cells), len(resolved.nodes)), -np.inf)
-        scores[:, scored] = cell_scores(view, reference, resolved, cells, scored)
+        scores = np.full((len(rows[part]), len(resolved.nodes)), -np.inf)
+        scores[:, scored] = cell_scores(view, reference, resolved, part, scored)
         on_path = _preferred(scores, resolved)
-        agrees[part] = on_path[np.arange(len(cells)), rows[part]] & (rows[part] != NOWHERE)
+        agrees[part] = on_path[np.arange(len(scores)), rows[part]] & (rows[part] != NOWHERE)
         if len(leaves) > 1:
             own = scores[:, leaves]
             leaf[part] = np.array(leaves, dtype=np.intp)[own.argmax(axis=1)]

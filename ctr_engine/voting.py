@@ -26,9 +26,9 @@ Rows = npt.NDArray[np.intp]
 
 
 def scaled_block(
-    view: ExpressionView, reference: pd.DataFrame, rows: Rows, columns: Sequence[int]
+    view: ExpressionView, reference: pd.DataFrame, rows: Rows | slice, columns: Sequence[int]
 ) -> Float64:
-    """Scaled values of some cells and markers, shape ``(len(rows), len(columns))``, float64.
+    """Scaled values of some cells and markers, shape ``(n_rows, n_columns)``, float64.
 
     ``reference`` is the table ``reference_values`` of all cells.
     """
@@ -173,10 +173,10 @@ def cell_scores(
     view: ExpressionView,
     reference: pd.DataFrame,
     resolved: ResolvedMap,
-    cells: Rows,
+    cells: Rows | slice,
     nodes: Sequence[int],
 ) -> Float64:
-    """Score some cell types in single cells, shape ``(len(cells), len(nodes))``. SD units.
+    """Score some cell types in single cells, shape ``(n_cells, n_nodes)``. SD units.
 
     The mean scaled value of the markers; the largest one for an inner node, whose markers may be
     alternatives. Each of the ``nodes``, rows of the map, has a marker on the panel.
@@ -184,7 +184,7 @@ def cell_scores(
     columns = sorted({p for row in nodes for p in resolved.nodes[row].positions})
     values = scaled_block(view, reference, cells, columns)
     place = {position: i for i, position in enumerate(columns)}
-    scores = np.empty((len(cells), len(nodes)))
+    scores = np.empty((len(values), len(nodes)))
     for index, row in enumerate(nodes):
         node = resolved.nodes[row]
         own = values[:, [place[position] for position in node.positions]]

@@ -50,6 +50,8 @@ def test_all_methods_are_measured_written_and_drawn(made, tmp_path):
         "adaptive, Stage H",
         "adaptive, refined",
     }
+    stages = table.loc["mean z"].index.tolist()
+    assert stages == ["clusters", "cells"]
     exact = table["exact"]
     assert exact["best that clusters allow", "clusters"] == 1
     assert exact["adaptive, Stage H", "clusters"] == 1
@@ -168,7 +170,7 @@ def test_adaptive_labels_of_real_cells_beat_the_other_methods(shared):
     others = [
         name for name in table.index if name[0] in ("mean z", "scType-like", "ULM (decoupler)")
     ]
-    assert len(others) == 3
+    assert len(others) == 6
     for name in (*others, ("reference, refined", "cells")):
         assert best["exact"] > table.loc[name, "exact"] + 0.02
         assert best["hierarchical_f"] > table.loc[name, "hierarchical_f"] + 0.01

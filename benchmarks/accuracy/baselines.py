@@ -69,19 +69,21 @@ METHODS: Mapping[str, Method] = {"mean z": mean_z, "scType-like": sctype_like} |
 """By name; ULM where decoupler is installed."""
 
 
-def cluster_means(view: ExpressionView, clusters: npt.NDArray[Any]) -> pd.DataFrame:
-    """Mean scaled value of every marker in every cluster, indexed by cluster."""
+def scaled_cells(view: ExpressionView, clusters: npt.NDArray[Any]) -> Float64:
+    """Scaled value of every marker in every cell."""
     reference = cluster_statistics(view, clusters.tolist(), StatisticsParams()).reference
-    every = range(view.n_markers)
-    scaled = scaled_block(view, reference, np.arange(view.n_cells), every)
-    return pd.DataFrame(scaled).groupby(clusters.astype(str)).mean()
+    return scaled_block(view, reference, np.arange(view.n_cells), range(view.n_markers))
 
 
-def baseline_paths(
-    method: Method, means: pd.DataFrame, clusters: npt.NDArray[Any], resolved: ResolvedMap
-) -> list[str]:
-    """Path of the best leaf of each cell's cluster."""
+def cluster_means(scaled: Float64, clusters: npt.NDArray[Any]) -> Float64:
+    """Mean of the cluster of each cell, cell by cell."""
+    codes, _ = pd.factorize(clusters)
+    return pd.DataFrame(scaled).groupby(codes).mean().to_numpy(np.float64)[codes]
+
+
+def baseline_paths(method: Method, values: Float64, resolved: ResolvedMap) -> list[str]:
+    """Path of the best leaf of each row of values."""
     nodes = leaves(resolved)
-    best = method(means.to_numpy(np.float64), nodes).argmax(axis=1)
-    paths = {name: nodes[i].node.path for name, i in zip(means.index, best, strict=True)}
-    return [paths[cluster] for cluster in clusters]
+    unique, rows = np.unique(values, axis=0, return_inverse=True)
+    best = method(unique, nodes).argmax(axis=1)
+    return [nodes[i].node.path for i in best[rows.ravel()]]

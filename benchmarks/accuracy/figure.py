@@ -13,7 +13,8 @@ def draw(labels: pd.DataFrame, supports: pd.DataFrame, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = labels[(labels["stage"] == "clusters") | labels["method"].str.contains("refined")]
+    whole = labels["stage"] == "clusters"
+    shown = labels[whole | ~labels["method"].str.contains("Stage H")]
     names = shown["method"] + np.where(shown["stage"] == "cells", ", cells", "")
     table = shown.assign(name=names).pivot_table(
         index="name", columns="set", values="exact", sort=False

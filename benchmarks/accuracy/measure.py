@@ -10,7 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.accuracy.astir_labels import astir_paths
-from benchmarks.accuracy.baselines import METHODS, baseline_paths, cluster_means
+from benchmarks.accuracy.baselines import (
+    METHODS,
+    baseline_paths,
+    cluster_means,
+    scaled_cells,
+)
 from benchmarks.accuracy.labelled import Labelled
 from benchmarks.refinement import paths, refined
 from ctr_engine.analysis import annotate
@@ -53,8 +58,8 @@ def measure(
     clusters = one.clusters(seed, resolution)
     common = {"set": one.name, "seed": seed}
     labels, supports = [], []
-    for method, found, seconds in _baselines(one, clusters):
-        row = {"method": method, "stage": "clusters", "seconds": seconds}
+    for method, stage, found, seconds in _baselines(one, clusters):
+        row = {"method": method, "stage": stage, "seconds": seconds}
         labels.append(common | row | accuracy(found, one.truth))
     if astir is not None:
         started = time.perf_counter()
@@ -71,16 +76,19 @@ def measure(
 
 def _baselines(
     one: Labelled, clusters: npt.NDArray[Any]
-) -> Iterator[tuple[str, list[str], float | None]]:
-    yield "best that clusters allow", ceiling(clusters.tolist(), one.truth), None
+) -> Iterator[tuple[str, str, list[str], float | None]]:
+    allowed = ceiling(clusters.tolist(), one.truth)
+    yield "best that clusters allow", "clusters", allowed, None
     resolved = resolve_map(one.marker_map, one.view.panel)
     started = time.perf_counter()
-    means = cluster_means(one.view, clusters)
+    of_cells = scaled_cells(one.view, clusters)
+    values = {"clusters": cluster_means(of_cells, clusters), "cells": of_cells}
     shared = time.perf_counter() - started
     for name, method in METHODS.items():
-        started = time.perf_counter()
-        found = baseline_paths(method, means, clusters, resolved)
-        yield name, found, shared + time.perf_counter() - started
+        for stage, block in values.items():
+            started = time.perf_counter()
+            found = baseline_paths(method, block, resolved)
+            yield name, stage, found, shared + time.perf_counter() - started
 
 
 def _profile(
