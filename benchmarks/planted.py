@@ -1,5 +1,8 @@
 """Labels after refinement beside those of Stage H, where mixtures were planted: macro-F1.
 
+Last come the shares of cells that Stage H names exactly: by their clusters, and each for itself
+without and with ``per_cell_learning``.
+
 python -m benchmarks.planted [N_SEEDS] [reference|adaptive]
 
 Simulated tissue of the demo, 4,000 cells. Clusters are the true types, of which two pairs of
@@ -10,6 +13,7 @@ between clusters.
 import json
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +24,11 @@ from ctr_assets.demo import MAPS
 from ctr_engine.expression import ExpressionParams, read_expression
 from ctr_engine.io.samples import read_marker_map
 from ctr_engine.keys import PATH_SEPARATOR
+from ctr_engine.markers.gating_params import GatingParams
+from ctr_engine.params import layered
 from ctr_engine.profiles import AnalysisParams
-from ctr_engine.refinement.engine import Sample, score_partition
+from ctr_engine.refinement.cells import labels_of_cells
+from ctr_engine.refinement.engine import Sample, Scored, score_partition
 from ctr_engine.refinement.params import RefinementParams, refinement_params
 from ctr_engine.refinement.partition import Partition
 from ctr_engine.simulate import TRUTH, CellProfile, SimulationParams, simulate_sample
@@ -69,7 +76,25 @@ def measure(seed: int, profile: str) -> dict[str, object]:
     start = score_partition(sample, partition, {})
     after, stop, _ = refined(sample, start)
     before, then = macro_f1(paths(start), truth), macro_f1(paths(after), truth)
-    return {"seed": seed, "tissue": tissue, "Stage H": before, "refined": then, "stop": stop}
+    row = {"seed": seed, "tissue": tissue, "Stage H": before, "refined": then, "stop": stop}
+    return row | {"clusters": share_right(paths(start), truth)} | own_labels(sample, start, truth)
+
+
+def share_right(found: list[str], truth: list[str]) -> float:
+    """Share of cells with exactly the right label."""
+    return float(np.mean([one == other for one, other in zip(found, truth, strict=True)]))
+
+
+def own_labels(sample: Sample, start: Scored, truth: list[str]) -> dict[str, object]:
+    """Share of cells whose own label is right, without and with learning."""
+    found: dict[str, object] = {}
+    for name, learning in (("cells", False), ("cells, learnt", True)):
+        gating = layered(sample.params.gating, GatingParams(per_cell_learning=learning))
+        params = sample.params.model_copy(update={"gating": gating})
+        asked = replace(sample, params=params)
+        scored = score_partition(asked, start.partition, {})
+        found[name] = share_right(labels_of_cells(asked, scored).paths.tolist(), truth)
+    return found
 
 
 def main() -> None:
@@ -81,6 +106,11 @@ def main() -> None:
     worse = int((table["refined"] < table["Stage H"] - 1e-9).sum())
     means = table[["Stage H", "refined"]].mean().round(3).tolist()
     print(f"mean {means[0]} -> {means[1]}; worse on {worse} of {n_seeds} seeds")
+    exact = table[["clusters", "cells", "cells, learnt"]]
+    fewer = int((exact["cells, learnt"] < exact["cells"] - 1e-9).sum())
+    print(
+        f"exact {exact.mean().round(3).to_dict()}; learning is worse on {fewer} of {n_seeds} seeds"
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from benchmarks import planted, refinement
 def test_refinement_mends_planted_mixtures(profile):
     row = planted.measure(4, profile)
     assert row["refined"] > row["Stage H"] + 0.2
+    assert row["cells, learnt"] > row["cells"] + 0.01
 
 
 @pytest.mark.slow
