@@ -65,9 +65,7 @@ def own_labels(
         return labels
     evidence = _evidence(view, reference, resolved, _rows(labels.paths, resolved))
     let_in = np.asarray(decider.results.passed.any(axis=0))
-    lesson = _lesson(
-        evidence, labels, clusters, choices, resolved, let_in, gating.per_cell_sure_gap
-    )
+    lesson = _lesson(evidence, clusters, choices, resolved, let_in, gating.per_cell_sure_gap)
     return _taught(labels, lesson, coordinates(), resolved)
 
 
@@ -75,10 +73,12 @@ def own_labels(
 class _Evidence:
     """What the markers of each cell say; all of length ``n_cells``.
 
+    ``label``: its label as a row of the map, :data:`NOWHERE` for one that is not on it.
     ``agrees``: whether each cell type on the path of its label scores best among its siblings.
-    ``leaf`` and ``lead``: the leaf that scores best of all, as a row of the map, and by how much.
+    ``leaf`` and ``lead``: the leaf that scores best of all, as a row, and by how much.
     """
 
+    label: Rows
     agrees: Bools
     leaf: Rows
     lead: Float64
@@ -119,7 +119,7 @@ def _evidence(
             leaf[part] = np.array(leaves, dtype=np.intp)[own.argmax(axis=1)]
             two = np.partition(own, -2, axis=1)[:, -2:]
             lead[part] = two[:, 1] - two[:, 0]
-    return _Evidence(agrees, leaf, lead)
+    return _Evidence(rows, agrees, leaf, lead)
 
 
 def _preferred(scores: Float64, resolved: ResolvedMap) -> Bools:
@@ -141,7 +141,6 @@ def _preferred(scores: Float64, resolved: ResolvedMap) -> Bools:
 
 def _lesson(
     evidence: _Evidence,
-    labels: CellLabels,
     clusters: Ids,
     choices: Mapping[str, Choice],
     resolved: ResolvedMap,
@@ -158,13 +157,12 @@ def _lesson(
     codes, names = pd.factorize(clusters)
     of_cluster = [choices[str(name)] for name in names]
     at_leaf = np.array([choice.at_leaf for choice in of_cluster])[codes]
-    rows = _rows(labels.paths, resolved)
     home = _rows(np.array([choice.path for choice in of_cluster], dtype=object), resolved)[codes]
     is_leaf = np.array([node.node.is_leaf for node in resolved.nodes])
     # an inner cell type that took a cell from its cluster says too little about it
-    agrees = evidence.agrees & (is_leaf[rows] | (rows == home))
+    agrees = evidence.agrees & (is_leaf[evidence.label] | (evidence.label == home))
     elsewhere = ~agrees & (evidence.lead >= gap - EQUAL) & let_in[evidence.leaf]
-    example_of = np.where(agrees, rows, np.where(elsewhere, evidence.leaf, NOWHERE))
+    example_of = np.where(agrees, evidence.label, np.where(elsewhere, evidence.leaf, NOWHERE))
     return _Lesson(np.where(home == NOWHERE, NOWHERE, example_of), at_leaf & ~agrees)
 
 
@@ -184,14 +182,15 @@ def _taught(
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     with threadpool_limits(limits=1, user_api="blas"):  # sums must not depend on threads
         model.fit(coordinates[examples].astype(np.float64), lesson.example_of[examples])
-        answers = [
+        parts = [
             model.predict(coordinates[asked[start : start + _CELLS_AT_ONCE]].astype(np.float64))
             for start in range(0, len(asked), _CELLS_AT_ONCE)
         ]
+    answers = np.concatenate(parts)
     found = CellLabels(labels.labels.copy(), labels.paths.copy(), labels.given_by.copy())
     for row in learnt:
         node = resolved.nodes[row].node
-        taken = asked[np.concatenate(answers) == row]
+        taken = asked[answers == row]
         taken = taken[found.paths[taken] != node.path]
         found.labels[taken], found.paths[taken] = node.label, node.path
         found.given_by[taken] = SURE_CELLS

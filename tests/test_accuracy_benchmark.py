@@ -152,6 +152,8 @@ def test_an_environment_without_astir_is_told(made):
     (one,) = labelled_folders(made)
     with pytest.raises(SystemExit, match="could not run Astir: ModuleNotFoundError: No module"):
         astir_paths(one, 1, Path(sys.executable))
+    with pytest.raises(SystemExit, match="--astir: there is no interpreter nowhere; name that of"):
+        astir_paths(one, 1, Path("nowhere"))
 
 
 def test_folders_that_are_not_there_are_told(made, tmp_path):

@@ -22,8 +22,12 @@ WORKER = Path(__file__).with_name("astir_worker.py")
 def astir_paths(one: Labelled, seed: int, python: Path) -> list[str]:
     """Path of the most probable leaf of each cell; empty for Astir's "Other".
 
-    Exits with what Astir said when it fails.
+    Exits where there is no such interpreter, and with what Astir said when it fails.
     """
+    if not python.is_file():
+        sys.exit(
+            f"--astir: there is no interpreter {python}; name that of an environment with Astir"
+        )
     nodes = leaves(resolve_map(one.marker_map, one.view.panel))
     columns = sorted({position for node in nodes for position in node.positions})
     markers = [[columns.index(position) for position in node.positions] for node in nodes]
