@@ -21,6 +21,7 @@ from ctr_assets.freshness import (
     unfinished_partitions,
 )
 from ctr_assets.jobs import annotate_partition, reannotate_from_scores, refine_partition
+from ctr_assets.partition_counts import count_again
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project, Retries
 from ctr_assets.resources import ProjectResource
@@ -47,7 +48,7 @@ def _reconcile(context: dg.SensorEvaluationContext, project: ProjectResource) ->
     chunk = known[start : start + CHUNK] or known[:CHUNK]
     start = start if start < len(known) else 0
     requests, notes = requests_for(context.instance, folder, chunk)
-    notes += foreign_keys(context.instance)
+    notes += foreign_keys(context.instance) + _counted_again(context)
     for note in notes:
         context.log.warning(note)
     following = start + CHUNK if start + CHUNK < len(known) else 0
@@ -58,6 +59,16 @@ def _reconcile(context: dg.SensorEvaluationContext, project: ProjectResource) ->
         cursor=json.dumps(start if full else following),
         skip_reason=None if requests else dg.SkipReason("; ".join([looked, *notes])),
     )
+
+
+def _counted_again(context: dg.SensorEvaluationContext) -> list[str]:
+    """Correct what Dagster counts as made, and say of which assets."""
+    if context.repository_def is None:
+        return []
+    assets = context.repository_def.assets_defs_by_key
+    partitioned = {key: one.partitions_def for key, one in assets.items() if one.partitions_def}
+    wrong = count_again(context.instance, partitioned)
+    return [f"made partitions of {key.to_user_string()} are counted again" for key in wrong]
 
 
 reconcile = dg.SensorDefinition(

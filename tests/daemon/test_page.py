@@ -254,17 +254,28 @@ def test_nothing_else_was_made(laboratory: Running, backfill: str) -> None:
     asked = {run.tags["dagster/partition"] for run in launched}
     assert len(launched) == len(asked)
     assert "fatty-liver__S1" not in asked
-    for name, node in assets(laboratory).items():
+    for name in assets(laboratory):
         made = {key for key in KEYS if laboratory.times(name, key) > 0}
         assert made <= asked, name
-        assert node["partitionStats"] == {
-            "numMaterialized": len(made),
+        if name == LABELS:
+            assert made == asked
+    # Dagster may count wrong while runs work side by side; the next look of reconcile corrects it
+    laboratory.until(lambda: miscounted(laboratory) == {}, "what was made is counted")
+
+
+def miscounted(laboratory: Running) -> dict[str, dict[str, int]]:
+    """Assets whose counts on the page are not those of the records."""
+    found = {}
+    for name, node in assets(laboratory).items():
+        counts = {
+            "numMaterialized": sum(laboratory.times(name, key) > 0 for key in KEYS),
             "numPartitions": len(KEYS),
             "numFailed": 0,
             "numMaterializing": 0,
-        }, name
-        if name == LABELS:
-            assert made == asked
+        }
+        if node["partitionStats"] != counts:
+            found[name] = node["partitionStats"]
+    return found
 
 
 def test_the_page_counts_what_was_made(laboratory: Running, page: Page) -> None:
