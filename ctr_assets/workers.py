@@ -7,7 +7,9 @@ from pathlib import Path
 import dagster as dg
 
 HOST_TAG = "ctr/host"
-"""Machine of a run from Python; one that a daemon launched says so itself."""
+"""Machine of a run; one that a code server launched says so itself."""
+GRACE = 5.0
+"""Seconds that runs may take to end by themselves when the daemon ends."""
 _PID = re.compile(r"\(pid: (\d+)\)")
 _FIELD_OF_START = 19
 """Place of the start time in /proc/PID/stat, counted after the name of the command."""

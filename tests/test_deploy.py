@@ -150,6 +150,8 @@ def test_the_paces_of_the_sensors_are_those_of_the_table():
 def test_the_instance_of_a_laboratory_differs_where_it_says():
     ours, theirs = load(OURS), load(POSTGRES)
     assert theirs.pop("storage")["postgres"]["postgres_url"] == {"env": "CTR_POSTGRES_URL"}
+    # a restart of the daemon must harm no run, and forks end with it
+    assert ours.pop("run_launcher")["module"] == "ctr_assets.launcher"
     # no step of this version computes on a GPU; one machine need not wait for one
     assert ours["concurrency"]["pools"].pop("default_limit") == 2
     assert theirs["concurrency"]["pools"].pop("default_limit") == 1

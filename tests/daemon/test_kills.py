@@ -10,6 +10,11 @@ from ctr_assets.workers import pid_of
 from tests.daemon.conftest import Running
 
 pytestmark = pytest.mark.slow
+TERMINATE = """
+mutation($id: String!) {
+  terminateRun(runId: $id) { __typename ... on PythonError { message } }
+}
+"""
 
 
 def working(running: Running, key: str) -> tuple[str, int]:
@@ -57,3 +62,12 @@ def test_what_was_killed_with_the_daemon_and_the_code_server_is_caught_up(runnin
     running.until(lambda: status(running, run_id) is failed, "the lost run is failed")
     running.until(lambda: bool(running.basis("liver__K2")), "another run made the labels")
     running.quiet()
+
+
+def test_a_run_that_is_terminated_on_the_page_ends(running):
+    running.put_sample("liver__K3", seed=2, n_cells=4_000)
+    run_id, _ = working(running, "liver__K3")
+    answer = running.graphql(TERMINATE, {"id": run_id})["terminateRun"]
+    assert answer["__typename"] == "TerminateRunSuccess", answer
+    canceled = dg.DagsterRunStatus.CANCELED
+    running.until(lambda: status(running, run_id) is canceled, "the run is canceled")
