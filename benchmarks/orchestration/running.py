@@ -26,6 +26,7 @@ ROLES = {
     "code-server start": "proxy of the code server",
     "dagster_webserver": "webserver",
     "dagster dev": "dagster dev",
+    "ctr_assets.fork_server": "run",
     "multiprocessing.spawn": "run",
     "multiprocessing.forkserver": "step",
 }
