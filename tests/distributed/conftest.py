@@ -1,6 +1,7 @@
 """A laboratory on PostgreSQL, Redis and two Celery workers, all real and on loopback."""
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -65,4 +66,4 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory, database: str) -> Itera
                 made.start()
                 yield made
             finally:
-                made.stop()
+                made.stop(signal.SIGKILL)

@@ -1,6 +1,7 @@
 """Celery on real servers: who did which step, how many at a time, and the same results."""
 
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -110,7 +111,7 @@ def test_in_process_multiprocess_and_celery_give_the_same_versions(
     key = KEYS[0]
     celery = versions(annotated.instance, key)
     assert len(celery) > 15
-    annotated.stop()  # the last test: nothing else needs the machine
+    annotated.stop(signal.SIGKILL)  # the last test: nothing else needs the machine
     for name in ("in_process", "multiprocess"):
         folder = tmp_path / name
         folder.mkdir()
