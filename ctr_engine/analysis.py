@@ -123,11 +123,14 @@ def decide(
     ids = clusters["cluster_id"].tolist()
     stable = stability(found, scoring, decider)
     paths = [assignment(walk, resolved, results)["assigned_path"] for walk in walks]
-    mixed = as_columns(mixed_lineages(found, resolved, view, ids, paths))
+    share, neighbors = params.report.mixed_share, params.report.mixed_neighbors
+    mixed = mixed_lineages(
+        found, resolved, view, ids, paths, mixed_share=share, mixed_neighbors=neighbors
+    )
     return Decisions(
         decision_steps(walks, found, scores, results, resolved),
         gating_details(walks, found, results, resolved),
-        cluster_annotations(walks, decider, statistics, view, ids, stable, mixed),
+        cluster_annotations(walks, decider, statistics, view, ids, stable, as_columns(mixed)),
         near_misses(decider, params.report.near_miss_margin),
         decider,
         decider.rules.warnings,

@@ -22,11 +22,6 @@ from ctr_engine.scoring import Evidence
 Rows = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 
-MIN_SHARE = 0.2
-"""Least share of cells that are positive for both markers."""
-N_NEIGHBOURS = 6
-"""Nearest cells in the tissue that may explain the second lineage: about one ring around a cell."""
-
 
 @dataclass(frozen=True)
 class Exclusion:
@@ -76,11 +71,14 @@ def mixed_lineages(
     view: ExpressionView,
     clusters: Sequence[str],
     paths: Sequence[str],
+    *,
+    mixed_share: float,
+    mixed_neighbors: int,
 ) -> list[Mixed | None]:
     """Find two lineages in each cluster; None where its cells show one.
 
     Of all pairs of exclusive markers that are both on in the cluster, the one with the most cells
-    that are positive for both counts, from :data:`MIN_SHARE` of the cells on.
+    that are positive for both counts.
 
     Parameters
     ----------
@@ -88,16 +86,21 @@ def mixed_lineages(
         Expression and cluster of each cell.
     paths
         Path of the label of each cluster, in natural order.
+    mixed_share
+        Least share of cells that are positive for both markers, above 0 and up to 1.
+    mixed_neighbors
+        Nearest cells in the tissue that may explain the second lineage, at least 1.
     """
     codes = pd.Index(found.statistics.cluster_ids).get_indexer(pd.Index(list(clusters)))
     pairs = exclusions(resolved)
-    flagged = [
+    strongest = (
         _strongest(found, pairs, view, np.flatnonzero(codes == cluster), cluster)
         for cluster in range(len(paths))
-    ]
+    )
+    flagged = [one if one is not None and one.share >= mixed_share else None for one in strongest]
     if not any(flagged):
         return [None] * len(paths)
-    around = _Neighbours.of(view, codes, paths)
+    around = _Neighbours.of(view, codes, paths, mixed_neighbors)
     return [
         None if one is None else _described(one, resolved, paths[cluster], around)
         for cluster, one in enumerate(flagged)
@@ -126,7 +129,7 @@ def _strongest(
     for pair in tried:
         both = positive[pair.columns[0]] & positive[pair.columns[1]]
         share = float(both.mean())
-        if share >= MIN_SHARE and (best is None or share > best.share):
+        if best is None or share > best.share:
             best = _Flag(pair, share, cells[both])
     return best
 
@@ -148,13 +151,17 @@ class _Neighbours:
     placed: Rows
     codes: Rows
     paths: Sequence[str]
+    n_neighbors: int
 
     @classmethod
-    def of(cls, view: ExpressionView, codes: Rows, paths: Sequence[str]) -> "_Neighbours":
+    def of(
+        cls, view: ExpressionView, codes: Rows, paths: Sequence[str], n_neighbors: int
+    ) -> "_Neighbours":
         places = view.coordinates
-        if places is None:
-            return cls(None, np.empty(0, dtype=np.intp), codes, paths)
-        return cls(places, np.flatnonzero(np.isfinite(places).all(axis=1)), codes, paths)
+        placed = np.empty(0, dtype=np.intp)
+        if places is not None:
+            placed = np.flatnonzero(np.isfinite(places).all(axis=1))
+        return cls(places, placed, codes, paths, n_neighbors)
 
     @cached_property
     def _tree(self) -> Any:
@@ -167,7 +174,7 @@ class _Neighbours:
         asked = np.intersect1d(cells, self.placed)
         if self.coordinates is None or not len(asked):
             return None
-        k = min(N_NEIGHBOURS + 1, len(self.placed))  # the cell itself is of the first branch
+        k = min(self.n_neighbors + 1, len(self.placed))  # the cell itself is of the first branch
         _, nearest = self._tree.query(self.coordinates[asked], k=k)
         around = self.codes[self.placed[np.asarray(nearest).reshape(len(asked), -1)]]
         of_branch = np.array([_related_below(path, branch) for path in self.paths])

@@ -8,7 +8,7 @@ from ctr_engine.clustering.pipeline import ClusteringParams
 from ctr_engine.expression import ExpressionParams
 from ctr_engine.markers.gating_params import GatingParams
 from ctr_engine.markers.hierarchy import MarkerMap
-from ctr_engine.params import Fraction, Params, Real, Switch, layered
+from ctr_engine.params import Count, Fraction, Params, Real, Switch, layered
 from ctr_engine.scoring import ScoringParams
 
 ProfileName = Literal["reference", "adaptive"]
@@ -65,6 +65,12 @@ class ReportParams(Params):
 
     near_miss_margin: Annotated[Real, Field(ge=0)] = Field(
         0.1, description="A label that a smaller change of one threshold gives is a near miss."
+    )
+    mixed_share: Annotated[Fraction, Field(gt=0)] = Field(
+        0.2, description="Least share of double positive cells for mixed_lineage. Above 0, up to 1."
+    )
+    mixed_neighbors: Annotated[Count, Field(ge=1)] = Field(
+        6, description="Nearest cells that may explain a second lineage; 6 are about one ring."
     )
     review_support: Fraction = Field(
         0.3, description="Clusters with a smaller support are listed for review. 0 to 1."

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from pydantic import ValidationError
 
 from ctr_engine.mixed_lineage import Exclusion, exclusions
+from ctr_engine.profiles import ReportParams
 from tests.builders import annotated, expression, resolved, row
 
 MARKERS = ["T1", "B1", "S1", "C1"]
@@ -25,9 +27,10 @@ T_PATH, B_PATH = "Immune / T", "Immune / B"
 GATES = {"min_enrichment": {"0": -9.0}, "anti_penalty_hard_gate": 9.0, "min_gap": {"1": 0.0}}
 
 
-def flags(rows=ROWS, ids=IDS, places=None, sparse=None):
+def flags(rows=ROWS, ids=IDS, places=None, sparse=None, **report):
     view = expression(rows, MARKERS, sparse=sparse, coordinates=places)
-    tables = annotated(view, MAP, ids, gating=GATES, scoring={"anti_weight": 0.1}).tables
+    params = {"gating": GATES, "scoring": {"anti_weight": 0.1}, "report": report}
+    tables = annotated(view, MAP, ids, **params).tables
     return tables["cluster_annotations"]
 
 
@@ -77,6 +80,20 @@ def test_fewer_than_a_fifth_of_the_cells_are_not_flagged():
     assert flags(rows, [*ids, *["2"] * 30])["mixed_lineage"].isna().all()
 
 
+@pytest.mark.parametrize(("mixed_share", "flagged"), [(0.75, True), (0.76, False)])
+def test_the_share_that_counts_is_a_parameter(mixed_share, flagged):
+    one = row(flags(mixed_share=mixed_share), cluster_id="2")
+    assert (one["mixed_lineage"] is not None) == flagged
+
+
+@pytest.mark.parametrize(
+    "bad", [{"mixed_share": 0.0}, {"mixed_share": 1.1}, {"mixed_neighbors": 0}]
+)
+def test_a_setting_without_sense_is_refused(bad):
+    with pytest.raises(ValidationError, match=next(iter(bad))):
+        ReportParams.model_validate(bad)
+
+
 def line(*groups):
     """Cells on a line, each group at a place of its own, far from the others."""
     return np.array([[100.0 * place + i, 0.0] for i, place in enumerate(groups)])
@@ -92,6 +109,22 @@ def test_neighbours_of_the_second_lineage_explain_it(sparse):
     extra = [[905.0, 0.0], [906.0, 0.0]]  # six stroma cells around the third doublet
     found = flags([*ROWS, S, S], [*IDS, "3", "3"], np.vstack([near, extra]), sparse)
     assert row(found, cluster_id="2")["mixed_lineage_explained"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("mixed_neighbors", "explained"), [(2, 1 / 3), (3, 2 / 3), (4, 1.0)])
+def test_how_many_neighbours_may_explain_it_is_a_parameter(mixed_neighbors, explained):
+    # a B cell is the nearest but one to the first doublet, the third and fourth to the others
+    places = line(*[0] * 16)
+    places[8:11] = [[1000, 0], [2000, 0], [3000, 0]]
+    places[4:7] = [[1002, 0], [2003, 0], [3004, 0]]
+    stroma = [[1001, 0], [2001, 0], [2002, 0], [3001, 0], [3002, 0], [3003, 0]]
+    found = flags(
+        [*ROWS, *[S] * 6],
+        [*IDS, *["3"] * 6],
+        np.vstack([places, stroma]),
+        mixed_neighbors=mixed_neighbors,
+    )
+    assert row(found, cluster_id="2")["mixed_lineage_explained"] == pytest.approx(explained)
 
 
 def test_cells_without_a_place_are_not_asked():

@@ -45,6 +45,11 @@ CLUSTER_ANNOTATIONS = "cluster_annotations"
 NEAR_MISSES = "near_miss_report"
 FEW_UNASSIGNED, SUPPORTED = "few_unassigned", "labels_supported"
 _MOST_REASONS, _MANY = 200, 0.2
+_SHOWN = {
+    CLUSTER_ANNOTATIONS: ("mixed_share", "mixed_neighbors"),
+    NEAR_MISSES: ("near_miss_margin",),
+}
+"""Parameters of the report that a table follows from."""
 _OF_CELLS = {"per_cell_gap_threshold", "per_cell_learning", "per_cell_sure_gap"}
 
 SCORES = {
@@ -202,10 +207,10 @@ def decisions(
     why = _reasons(found, marker_evidence)
     outputs[CLUSTER_ANNOTATIONS] = with_metadata(outputs[CLUSTER_ANNOTATIONS], {"reasons": why})
     gating = params.gating_for(marker_map).model_dump(mode="json")
-    margin = {"near_miss_margin": params.report.near_miss_margin}
+    report = params.report.model_dump(mode="json")
     for name, output in outputs.items():
-        basis = Basis(gating | margin if name == NEAR_MISSES else gating)
-        yield materialized(context, with_metadata(output, metadata), basis, name)
+        shown = {parameter: report[parameter] for parameter in _SHOWN.get(name, ())}
+        yield materialized(context, with_metadata(output, metadata), Basis(gating | shown), name)
 
 
 def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadataValue:

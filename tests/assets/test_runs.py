@@ -184,6 +184,21 @@ def test_a_parameter_changes_the_versions_from_its_step_on(laboratory: Laborator
     assert changed(laboratory, LIVER_1, before) == decided
 
 
+@pytest.mark.parametrize(
+    ("setting", "table"),
+    [("near_miss_margin: 0.2", "near_miss_report"), ("mixed_share: 0.5", "cluster_annotations")],
+)
+def test_a_parameter_of_the_report_changes_the_table_that_shows_it(
+    laboratory: Laboratory, setting: str, table: str
+):
+    laboratory.run(LIVER_1)
+    before = laboratory.versions(LIVER_1)
+    (laboratory.project.root / "ctr.yaml").write_text(f"defaults: {{report: {{{setting}}}}}\n")
+    assert laboratory.run(LIVER_1).success
+    decided = {"decision_steps", "gating_details", "near_miss_report", "cluster_annotations"}
+    assert changed(laboratory, LIVER_1, before) & decided == {table}
+
+
 def test_a_replaced_sample_changes_every_version(laboratory: Laboratory):
     laboratory.run(LIVER_1)
     before = laboratory.versions(LIVER_1)
