@@ -30,11 +30,24 @@ CHAIN = {
     "annotations": "gating",
 }
 """Assets on the way to the labels, and the section that their parameters come from."""
+SECTIONS = {**CHAIN, "near_miss_report": "gating"}
+"""The same, and what is made beside them."""
+_SHOWN = {
+    "cluster_annotations": ("mixed_share", "mixed_neighbors"),
+    "near_miss_report": ("near_miss_margin",),
+}
+"""Parameters of the report that a table follows from."""
 CODE_VERSION_TAG = "dagster/code_version"
 
 
 class StaleError(CtrError):
     """What is stored was made from other inputs or parameters than are in force."""
+
+
+def parameters_of(asset: str, used: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose from the parameters of a run those that an asset follows from."""
+    shown = _SHOWN[asset] if asset in _SHOWN else ()
+    return used[SECTIONS[asset]] | {name: used["report"][name] for name in shown}
 
 
 def require_current(
@@ -53,12 +66,12 @@ def require_current(
     used = used_parameters(project.params_for(partition), marker_map)
     remedy = f"run: ctr run {partition.key} --project {project.root}"
     for name, event in events.items():
-        recorded, section = _mapping(event, "parameters"), CHAIN[name]
-        moved = [key for key, value in recorded.items() if value != used[section][key]]
+        recorded, now = _mapping(event, "parameters"), parameters_of(name, used)
+        moved = [key for key, value in recorded.items() if value != now[key]]
         if moved:
             msg = (
-                f"{name} of {partition.key} was made with other {section} parameters than ctr.yaml "
-                f"has now ({', '.join(moved)}); {remedy}"
+                f"{name} of {partition.key} was made with other parameters than ctr.yaml has now "
+                f"({', '.join(moved)}); {remedy}"
             )
             raise StaleError(msg)
         for source, version in _mapping(event, "input_data_versions").items():

@@ -10,7 +10,7 @@ import dagster as dg
 
 from ctr_assets.assets.inputs import VERSIONS
 from ctr_assets.assets.refinement import iteration_name
-from ctr_assets.consistency import CHAIN, CODE_VERSION_TAG
+from ctr_assets.consistency import CODE_VERSION_TAG, SECTIONS, parameters_of
 from ctr_assets.outputs import PACKAGES
 from ctr_assets.partitions import Partition
 from ctr_assets.project import Project
@@ -163,8 +163,8 @@ class Records:
 
     def _parameters(self, asset: str) -> Mapping[str, Any]:
         """Parameters in force for an asset."""
-        if asset in CHAIN:
-            return dict(self._used[CHAIN[asset]])
+        if asset in SECTIONS:
+            return parameters_of(asset, self._used)
         if asset.startswith(iteration_name(0)[:-1]):
             pipeline = self._project.pipeline_for(self._partition)
             refinement = self._project.refinement_for(self._partition)

@@ -11,6 +11,7 @@ from ctr_assets.assets import asset_settings, op_settings, schema_specs, table_o
 from ctr_assets.assets.inputs import marker_map as marker_map_source
 from ctr_assets.assets.inputs import observe
 from ctr_assets.checks import advice, advisory_spec, cells_spec, schema_spec
+from ctr_assets.consistency import parameters_of
 from ctr_assets.io_managers import ArrayFile
 from ctr_assets.metadata import column_lineage, step
 from ctr_assets.outputs import Basis, materialized, table_output, with_cells, with_metadata
@@ -19,7 +20,14 @@ from ctr_assets.project import Project
 from ctr_assets.resources import ProjectResource, kept_marker_map
 from ctr_assets.versions import current_version
 from ctr_engine import keys
-from ctr_engine.analysis import Decisions, annotate_cells, decide, decider_of, score
+from ctr_engine.analysis import (
+    Decisions,
+    annotate_cells,
+    decide,
+    decider_of,
+    score,
+    used_parameters,
+)
 from ctr_engine.cell_labels import choices_of
 from ctr_engine.cluster_statistics import Statistics
 from ctr_engine.errors import MarkerMapError
@@ -45,11 +53,6 @@ CLUSTER_ANNOTATIONS = "cluster_annotations"
 NEAR_MISSES = "near_miss_report"
 FEW_UNASSIGNED, SUPPORTED = "few_unassigned", "labels_supported"
 _MOST_REASONS, _MANY = 200, 0.2
-_SHOWN = {
-    CLUSTER_ANNOTATIONS: ("mixed_share", "mixed_neighbors"),
-    NEAR_MISSES: ("near_miss_margin",),
-}
-"""Parameters of the report that a table follows from."""
 _OF_CELLS = {"per_cell_gap_threshold", "per_cell_learning", "per_cell_sure_gap"}
 
 SCORES = {
@@ -206,11 +209,10 @@ def decisions(
     }
     why = _reasons(found, marker_evidence)
     outputs[CLUSTER_ANNOTATIONS] = with_metadata(outputs[CLUSTER_ANNOTATIONS], {"reasons": why})
-    gating = params.gating_for(marker_map).model_dump(mode="json")
-    report = params.report.model_dump(mode="json")
+    used = used_parameters(params, marker_map)
     for name, output in outputs.items():
-        shown = {parameter: report[parameter] for parameter in _SHOWN.get(name, ())}
-        yield materialized(context, with_metadata(output, metadata), Basis(gating | shown), name)
+        basis = Basis(parameters_of(name, used))
+        yield materialized(context, with_metadata(output, metadata), basis, name)
 
 
 def _reasons(found: Decisions, marker_evidence: pd.DataFrame) -> dg.TableMetadataValue:

@@ -44,15 +44,22 @@ def test_what_was_not_annotated_is_not_exported(annotated: Laboratory, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_parameters_that_were_edited_since_are_refused(laboratory: Laboratory, tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "asset", "moved"),
+    [
+        ("gating: {min_gap: {1: 0.9}}", "decision_steps", "min_gap"),
+        ("report: {mixed_share: 0.9}", "cluster_annotations", "mixed_share"),
+    ],
+)
+def test_parameters_that_were_edited_since_are_refused(
+    laboratory: Laboratory, tmp_path, setting: str, asset: str, moved: str
+):
     assert laboratory.run(LIVER_1).success
     config = laboratory.project.root / "ctr.yaml"
-    config.write_text("tissues:\n  liver: {gating: {min_gap: {1: 0.9}}}\n")
+    config.write_text(f"tissues:\n  liver: {{{setting}}}\n")
     edited = Laboratory(load_project(laboratory.project.root), laboratory.instance)
-    with pytest.raises(
-        StaleError,
-        match=r"decision_steps of liver__S1 was made with other gating parameters.*min_gap",
-    ):
+    told = rf"{asset} of liver__S1 was made with other parameters than ctr.yaml has now.*{moved}"
+    with pytest.raises(StaleError, match=told):
         export(edited, tmp_path / "out")
 
 
@@ -88,5 +95,5 @@ def test_other_parameters_of_the_clusters_are_refused(laboratory: Laboratory, tm
     config = laboratory.project.root / "ctr.yaml"
     config.write_text("defaults: {clustering: {resolution: 3.0}}\n")
     edited = Laboratory(load_project(laboratory.project.root), laboratory.instance)
-    with pytest.raises(StaleError, match=r"leiden_clusters .* clustering parameters.*resolution"):
+    with pytest.raises(StaleError, match=r"leiden_clusters .* other parameters.*resolution"):
         export(edited, tmp_path / "out")

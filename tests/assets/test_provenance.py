@@ -65,18 +65,21 @@ def test_the_document_names_what_it_defines(annotated):
 def test_what_differs_now_is_told_where_it_differs(laboratory):
     assert laboratory.run(LIVER_1).success
     laboratory.map_file("liver").write_text(EDITED)
-    (laboratory.project.root / "ctr.yaml").write_text("defaults: {clustering: {n_pcs: 3}}\n")
+    (laboratory.project.root / "ctr.yaml").write_text(
+        "defaults: {clustering: {n_pcs: 3}, report: {mixed_neighbors: 3}}\n"
+    )
     stored = laboratory.stored("annotations", LIVER_1)
     stored.write_bytes(stored.read_bytes() + b" ")
     laboratory.stored("de_lookup", LIVER_1).unlink()
     found = differing(made(laboratory))
     assert found["pca"] == ("ctr.yaml has another n_pcs now",)
+    assert found["cluster_annotations"] == ("ctr.yaml has another mixed_neighbors now",)
     assert found["annotations"] == ("its file was changed since",)
     assert found["de_lookup"] == ("its file is gone",)
     (text,) = found["marker_map"]
     assert text.startswith("it is ")
     assert set(found) <= {
-        "pca", "annotations", "de_lookup", "marker_map",
+        "pca", "annotations", "cluster_annotations", "de_lookup", "marker_map",
         "refinement_iteration_1", "refinement_iteration_2",
     }  # fmt: skip
 
