@@ -2,7 +2,8 @@
 
 The launcher starts it and asks it over the socket that is its standard input: a line of JSON is
 the arguments of ``dagster`` for one fork, and is answered with its process; ``null`` lets it end
-with its last fork. Where nobody can ask any more, it interrupts its forks and ends.
+with its last fork. Where nobody can ask any more, it interrupts its forks, kills those that
+go on (a step that is tried again after faults is tried again after an interrupt), and ends.
 """
 
 import gc
@@ -116,13 +117,14 @@ def _reap(workers: set[int]) -> None:
 
 
 def _end(workers: set[int]) -> None:
-    """Interrupt the forks that were not interrupted together with the launcher."""
-    deadline = time.monotonic() + GRACE
-    while workers and time.monotonic() < deadline:
-        time.sleep(0.1)
-        _reap(workers)
-    for worker in workers:
-        os.kill(worker, signal.SIGTERM)
+    """Interrupt the forks that were not interrupted with the launcher; kill those that go on."""
+    for stronger in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE
+        while workers and time.monotonic() < deadline:
+            time.sleep(0.1)
+            _reap(workers)
+        for worker in workers:
+            os.kill(worker, stronger)
 
 
 if __name__ == "__main__":

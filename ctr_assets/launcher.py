@@ -23,8 +23,9 @@ from dagster._serdes import ConfigurableClassData
 
 import ctr_assets
 import ctr_engine
-from ctr_assets.workers import GRACE, HOST_TAG, is_alive, pid_of
+from ctr_assets.workers import GRACE, HOST_TAG, command_of, is_alive, makes_steps, pid_of
 
+_SERVER = "ctr_assets.fork_server"
 _PATIENCE = 180.0
 """Seconds that the server may take to import and to fork; ``start_timeout_seconds`` is as much."""
 _UNTIL_IT_SAYS = 10.0
@@ -96,7 +97,24 @@ class ForkingRunLauncher(dg.DefaultRunLauncher):
             )
             return False
         kill(pid, signal.SIGINT)
+        if makes_steps(self._instance, run_id) and _SERVER in command_of(pid):
+            self._insist(run, pid)
         return True
+
+    def _insist(self, run: dg.DagsterRun, pid: int) -> None:
+        """Kill a fork that goes on after it was interrupted.
+
+        Dagster takes an interrupt in a step that has a retry policy for a fault, and tries again.
+        """
+        until = time.monotonic() + GRACE
+        while time.monotonic() < until:
+            if not is_alive(pid, time.time()):
+                return
+            time.sleep(0.1)
+        now = self._instance.get_run_by_id(run.run_id)
+        if now is not None and not now.is_finished and _SERVER in command_of(pid):
+            kill(pid, signal.SIGKILL)
+            self._instance.report_run_canceled(run, "The run went on; its process was killed.")
 
     def _worker(self, run_id: str) -> int | None:
         """Process of a run that lives."""
@@ -124,7 +142,7 @@ class ForkServer:
         self._asked, theirs = socket.socketpair()
         self._asked.settimeout(_PATIENCE)
         with theirs:
-            command = [sys.executable, "-m", "ctr_assets.fork_server"]
+            command = [sys.executable, "-m", _SERVER]
             self._process = subprocess.Popen(command, stdin=theirs)
         self._answers = self._asked.makefile("rb")
 
@@ -169,7 +187,7 @@ class ForkServer:
         self._answers.close()
         self._asked.close()
         try:
-            self._process.wait(2 * GRACE)
+            self._process.wait(3 * GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

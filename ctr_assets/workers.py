@@ -9,8 +9,9 @@ import dagster as dg
 HOST_TAG = "ctr/host"
 """Machine of a run; one that a code server launched says so itself."""
 GRACE = 5.0
-"""Seconds that runs may take to end by themselves when the daemon ends."""
+"""Seconds that a run may take to end by itself after it was interrupted."""
 _PID = re.compile(r"\(pid: (\d+)\)")
+_IN_PROCESS = "Executing steps in process"
 _FIELD_OF_START = 19
 """Place of the start time in /proc/PID/stat, counted after the name of the command."""
 _SLACK = 5.0
@@ -24,6 +25,22 @@ def pid_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
         if match is not None:
             return int(match.group(1))
     return None
+
+
+def makes_steps(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the process of a run makes the steps itself."""
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    events = (entry.dagster_event for entry in entries)
+    return any(((one and one.message) or "").startswith(_IN_PROCESS) for one in events)
+
+
+def command_of(pid: int) -> str:
+    """Command of a process; empty where there is none, or the system does not say."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return " ".join(word.decode(errors="replace") for word in words)
 
 
 def is_alive(pid: int, since: float) -> bool:

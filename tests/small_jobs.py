@@ -35,6 +35,18 @@ def sleep(context: dg.OpExecutionContext, config: Place) -> None:
     time.sleep(600)
 
 
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=2, delay=1))
+def sleep_again(context: dg.OpExecutionContext, config: Place) -> None:
+    """Work for longer than any test, again after each interrupt."""
+    Path(config.folder, context.run_id).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+@dg.job
+def sleeps_again() -> None:
+    sleep_again()
+
+
 @dg.job
 def says() -> None:
     say()
@@ -45,4 +57,4 @@ def sleeps() -> None:
     sleep()
 
 
-defs = dg.Definitions(jobs=[says, sleeps], executor=dg.in_process_executor)
+defs = dg.Definitions(jobs=[says, sleeps, sleeps_again], executor=dg.in_process_executor)

@@ -72,9 +72,9 @@ class Runs:
         self.ends_as(run_id, SUCCESS)
         return json.loads((self.folder / run_id).read_text())
 
-    def sleeper(self) -> tuple[str, int]:
+    def sleeper(self, name: str = "sleeps") -> tuple[str, int]:
         """Run that sleeps, and its process."""
-        run_id = self.launch("sleeps")
+        run_id = self.launch(name)
         place = self.folder / run_id
         until(lambda: place.exists() and place.read_text() != "", "the run sleeps")
         return run_id, int(place.read_text())
@@ -119,6 +119,15 @@ def test_a_run_is_terminated_from_another_process(runs):
     runs.ends_as(run_id, dg.DagsterRunStatus.CANCELED)
     until(lambda: not is_alive(pid, time.time()), "the process is gone")
     assert not runs.launcher.terminate(run_id), "it has ended"
+
+
+def test_a_run_that_is_tried_again_after_faults_is_terminated_for_good(runs):
+    run_id, pid = runs.sleeper("sleeps_again")
+    with dg.DagsterInstance.from_ref(runs.instance.get_ref()) as webserver:
+        assert webserver.run_launcher.terminate(run_id)
+    assert runs.status(run_id) is dg.DagsterRunStatus.CANCELED
+    assert "The run went on; its process was killed." in runs.told(run_id)
+    until(lambda: not is_alive(pid, time.time()), "the process is gone")
 
 
 def test_a_run_without_a_process_is_not_terminated_and_says_so(runs):
@@ -182,6 +191,12 @@ def test_runs_in_flight_are_interrupted_with_the_daemon(runs):
     runs.launcher.dispose()
     runs.ends_as(run_id, FAILURE)
     assert "interrupted" in runs.told(run_id)
+
+
+def test_runs_that_are_tried_again_after_faults_end_with_the_daemon(runs):
+    _, pid = runs.sleeper("sleeps_again")
+    runs.launcher.dispose()
+    assert not is_alive(pid, time.time())
 
 
 def test_what_dagster_itself_refuses_ends_the_fork_and_not_the_server():
