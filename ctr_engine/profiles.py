@@ -66,7 +66,7 @@ class ReportParams(Params):
     near_miss_margin: Annotated[Real, Field(ge=0)] = Field(
         0.1, description="A label that a smaller change of one threshold gives is a near miss."
     )
-    mixed_share: Annotated[Fraction, Field(gt=0)] = Field(
+    mixed_share: Annotated[Real, Field(gt=0, le=1)] = Field(
         0.2, description="Least share of double positive cells for mixed_lineage. Above 0, up to 1."
     )
     mixed_neighbors: Annotated[Count, Field(ge=1)] = Field(

@@ -196,7 +196,7 @@ def test_runs_in_flight_are_interrupted_with_the_daemon(runs):
 def test_runs_that_are_tried_again_after_faults_end_with_the_daemon(runs):
     _, pid = runs.sleeper("sleeps_again")
     runs.launcher.dispose()
-    assert not is_alive(pid, time.time())
+    until(lambda: not is_alive(pid, time.time()), "the process is gone")
 
 
 def test_what_dagster_itself_refuses_ends_the_fork_and_not_the_server():
