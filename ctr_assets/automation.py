@@ -60,20 +60,3 @@ def automation_sensor(selection: dg.AssetSelection) -> dg.AutomationConditionSen
         run_tags={"ctr/trigger": "automation"},
         description="Makes what an edit touches, step by step, and nothing else.",
     )
-
-
-def being_requested(instance: dg.DagsterInstance) -> set[str]:
-    """Partitions whose runs the conditions ask for at this moment.
-
-    The daemon creates them one after the other, a second or so each: two hundred take minutes.
-    """
-    if instance.schedule_storage is None:  # one that lives in memory has no sensors
-        return set()
-    states = (one for one in instance.all_instigator_state() if one.instigator_name == SENSOR)
-    found: set[str] = set()
-    for state in states:
-        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
-            if tick.status.value == "STARTED":
-                requests = tick.run_requests or ()
-                found |= {one.partition_key for one in requests if one.partition_key}
-    return found

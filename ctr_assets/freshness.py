@@ -15,13 +15,6 @@ from ctr_engine.errors import CtrError
 FINAL = dg.AssetKey("final_annotations")
 BASIS = "basis"
 """Metadata of the final labels: what they were made from."""
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 _CHUNK = 500
 """Partitions that are asked about at once; databases limit the values of a query."""
 _WORDS = {
@@ -143,12 +136,6 @@ def differences(wanted: Mapping[str, str], found: Recorded | None) -> tuple[str,
 def in_words(names: Iterable[str]) -> str:
     """Say what moved."""
     return "; ".join(_WORDS[name] if name in _WORDS else "never annotated" for name in names)
-
-
-def unfinished_partitions(instance: dg.DagsterInstance) -> set[str]:
-    """Partitions that a run is waiting for or working on."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
-    return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
 
 
 def registered(instance: dg.DagsterInstance) -> list[Partition]:

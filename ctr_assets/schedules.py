@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ctr_assets.catching_up import find_behind, requests_for
 from ctr_assets.freshness import registered
 from ctr_assets.jobs import annotate_partition
 from ctr_assets.project import Nightly
 from ctr_assets.resources import ProjectResource
-from ctr_assets.sensors.reconcile import requests_for
 
 NAME = "nightly_reprocess"
 MOST_REQUESTS, MOST_DELETED = 500, 500
@@ -39,9 +39,10 @@ def nightly_schedule(settings: Nightly | None) -> dg.ScheduleDefinition:
         context: dg.ScheduleEvaluationContext, project: ProjectResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         deleted = prune(context.instance, wanted.keep_days)
-        partitions = registered(context.instance)
-        requests, notes = requests_for(context.instance, project.open(), partitions, MOST_REQUESTS)
-        for note in notes:
+        folder = project.open()
+        behind, faults = find_behind(context.instance, folder, registered(context.instance))
+        requests, notes = requests_for(context.instance, folder, behind, MOST_REQUESTS)
+        for note in [*notes, *faults]:
             context.log.warning(note)
         if not requests:
             yield dg.SkipReason(f"nothing is behind; {len(deleted)} old runs deleted")

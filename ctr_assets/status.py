@@ -6,7 +6,6 @@ from typing import Literal
 
 import dagster as dg
 
-from ctr_assets.automation import being_requested
 from ctr_assets.freshness import (
     Wanted,
     differences,
@@ -15,10 +14,10 @@ from ctr_assets.freshness import (
     observed_samples,
     recorded,
     registered,
-    unfinished_partitions,
 )
 from ctr_assets.partitions import Partition, is_key, parse_key
 from ctr_assets.project import Project
+from ctr_assets.requested import busy_partitions
 
 State = Literal["fresh", "behind", "running", "failed", "new"]
 _MOST_FAILURES = 500
@@ -53,8 +52,8 @@ def statuses(
     known = {*registered(instance), *(parse_key(key) for key in there if is_key(key))}
     chosen = sorted(one for one in known if tissue is None or one.tissue == tissue)
     keys = [one.key for one in chosen]
+    busy = busy_partitions(instance)
     labels, samples = recorded(instance, keys), observed_samples(instance, keys)
-    busy = unfinished_partitions(instance) | being_requested(instance)
     failed, wanted = _failures(instance), Wanted(project)
     found = []
     for one in chosen:

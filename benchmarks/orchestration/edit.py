@@ -12,7 +12,8 @@ from benchmarks.orchestration.laboratory import Size, annotated_project, dispose
 from benchmarks.orchestration.looks import settle, settled
 from benchmarks.orchestration.records import PHASES, Course, courses, ticks
 from benchmarks.orchestration.running import Usage, dagster, until
-from ctr_assets.freshness import FINAL, UNFINISHED, newest_events, recorded
+from ctr_assets.freshness import FINAL, newest_events, recorded
+from ctr_assets.requested import UNFINISHED
 from ctr_assets.runs import project_instance
 
 PART = "edit"

@@ -15,11 +15,12 @@ from dagster._core.definitions.automation_tick_evaluation_context import (
 from benchmarks.orchestration.running import webserver
 from ctr_assets.arrivals import scan
 from ctr_assets.assets import GROUP
+from ctr_assets.catching_up import find_behind
 from ctr_assets.definitions import build_defs
 from ctr_assets.freshness import registered
 from ctr_assets.project import Project
 from ctr_assets.resources import keep_marker_map
-from ctr_assets.sensors.reconcile import CHUNK, requests_for
+from ctr_assets.sensors.reconcile import CHUNK
 
 _CURSOR = """mutation($name: String!, $cursor: String!) { setSensorCursor(cursor: $cursor,
   sensorSelector: {repositoryName: "__repository__", repositoryLocationName: "ctr",
@@ -96,9 +97,9 @@ def settle(project: Project, cursors: Mapping[str, str]) -> None:
 
 
 def reconcile_round(instance: dg.DagsterInstance, project: Project) -> list[int]:
-    """Look at all partitions, chunk after chunk; gives the number of requests of each."""
+    """Look at all partitions, chunk after chunk; gives how many of each are behind."""
     known = registered(instance)
     return [
-        len(requests_for(instance, project, known[start : start + CHUNK])[0])
+        len(find_behind(instance, project, known[start : start + CHUNK])[0])
         for start in range(0, len(known), CHUNK)
     ]

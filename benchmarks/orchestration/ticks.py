@@ -15,8 +15,8 @@ from benchmarks.orchestration.laboratory import Size, annotated_project, dispose
 from benchmarks.orchestration.looks import Automation, reconcile_round, sensor_look, settle, settled
 from benchmarks.orchestration.records import PARTITION, Tick, ticks
 from benchmarks.orchestration.running import Running, Usage, dagster, until, webserver
-from ctr_assets.freshness import unfinished_partitions
 from ctr_assets.project import Project
+from ctr_assets.requested import unfinished_partitions
 from ctr_assets.runs import project_instance
 from ctr_assets.sensors.input_edits import input_edits
 from ctr_assets.sensors.new_samples import new_samples
@@ -92,7 +92,7 @@ class _Ticks:
                 3,
             )
         clock, processor, requests = timed(partial(reconcile_round, instance, project))
-        note = f"{len(requests)} chunks of {CHUNK}; the sensor takes one in 120 s"
+        note = f"{len(requests)} chunks of {CHUNK}; the sensor takes one in 60 s"
         yield self._figure("reconcile, whole round, clock", clock, note)
         yield self._figure("reconcile, whole round, processor", processor, note)
         yield self._figure("reconcile, one chunk, clock", clock / len(requests))
@@ -141,8 +141,7 @@ class _Ticks:
         twice = sum(len(times) for times in queued.values()) - len(queued)
         yield self._figure("daemon, edit until the first run waits", first - edited)
         yield self._figure("daemon, edit until all its runs wait", last - edited)
-        note = "reconcile sees as lost what a long tick has not submitted yet"
-        yield figure(PART, "daemon, requested twice", self._words, twice, "runs", note)
+        yield figure(PART, "daemon, requested twice", self._words, twice, "runs")
         for look in (one for one in self._ticks(SENSORS[0], edited) if one.runs):
             note = f"{look.runs} runs submitted"
             yield self._figure("daemon, automation, tick after an edit", look.seconds, note)

@@ -5,7 +5,6 @@ made in between.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,23 +16,9 @@ import pytest
 from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
     AutomationConditionEvaluator,
 )
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    InstigatorType,
-    SensorInstigatorData,
-    TickData,
-    TickStatus,
-)
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from ctr_assets.automation import SENSOR, being_requested, rebuild_on_change
+from ctr_assets.automation import rebuild_on_change
 from ctr_assets.unstable import accepted
 
 PARTS = dg.DynamicPartitionsDefinition(name="tissue__sample")
@@ -215,46 +200,3 @@ def test_an_edit_after_the_scores_waits_for_the_end_of_the_run(laboratory):
         assert not laboratory.tick() | laboratory.tick()
     requested = [laboratory.tick() for _ in range(4)]
     assert [one for one in requested if one] == [set(CHAIN) - {"stage_h_input"}]
-
-
-def tick_of_the_sensor(instance: dg.DagsterInstance, status: TickStatus, keys: list[str]) -> None:
-    """The newest tick of the sensor, which asks for the runs of some partitions."""
-    origin = RemoteInstigatorOrigin(
-        RemoteRepositoryOrigin(
-            ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(), "ctr"), "__repository__"
-        ),
-        SENSOR,
-    )
-    state = InstigatorState(
-        origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE, SensorInstigatorData()
-    )
-    if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
-        instance.add_instigator_state(state)
-    requests = [dg.RunRequest(partition_key=key) for key in keys]
-    instance.create_tick(
-        TickData(
-            state.instigator_origin_id,
-            SENSOR,
-            InstigatorType.SENSOR,
-            status,
-            time.time(),
-            selector_id=state.selector_id,
-            run_requests=requests,
-            run_ids=[],
-            run_keys=[],
-        )
-    )
-
-
-def test_what_the_conditions_are_asking_for_is_nobody_elses(laboratory):
-    instance = laboratory.instance
-    assert being_requested(instance) == set()
-    tick_of_the_sensor(instance, TickStatus.STARTED, ["liver__A", "liver__B"])
-    assert being_requested(instance) == {"liver__A", "liver__B"}
-    tick_of_the_sensor(instance, TickStatus.SUCCESS, ["liver__A", "liver__B"])
-    assert being_requested(instance) == set(), "its runs are there now"
-
-
-def test_an_instance_without_sensors_asks_for_nothing():
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert being_requested(instance) == set()

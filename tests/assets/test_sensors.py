@@ -9,7 +9,6 @@ from socket import gethostname
 
 import dagster as dg
 import pytest
-from dagster._core.scheduler.instigation import TickStatus
 
 from ctr_assets import rejected
 from ctr_assets.arrivals import scan
@@ -19,11 +18,9 @@ from ctr_assets.project import load_project
 from ctr_assets.sensors.input_edits import input_edits
 from ctr_assets.sensors.lost_runs import fail_lost_runs
 from ctr_assets.sensors.new_samples import new_samples
-from ctr_assets.sensors.reconcile import reconcile, requests_for
-from ctr_assets.status import statuses
+from ctr_assets.sensors.reconcile import reconcile
 from ctr_assets.workers import is_alive
-from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory, make_laboratory
-from tests.assets.test_automation import tick_of_the_sensor
+from tests.assets.conftest import LIVER_1, LIVER_2, LUNG_1, Laboratory
 from tests.bad_inputs import GOOD_MAP, good_sample
 
 EDITED = GOOD_MAP.replace('"CD20"', '"CD20", "CD3"')
@@ -184,53 +181,14 @@ def test_a_tissue_without_automation_is_registered_and_left_alone(laboratory):
     cursor = look(laboratory, new_samples).cursor
     assert set(requested(look(laboratory, new_samples, cursor))) == {LUNG_1}
     assert observed(look(laboratory, input_edits)) == {("marker_map", LUNG_1)}
-    assert set(requested(look(laboratory, reconcile))) == {LUNG_1}
-
-
-def test_reconcile_requests_what_is_behind_by_the_smallest_job(laboratory):
-    assert requested(look(laboratory, reconcile)) == {}, "nothing was observed yet"
-    assert laboratory.run(LIVER_1).success
-    assert requested(look(laboratory, reconcile)) == {}
-    plan = laboratory.project.root / "manual" / f"{LIVER_1}.yaml"
-    plan.parent.mkdir()
-    plan.write_text("skip: [{cluster_id: 1}]")
-    assert requested(look(laboratory, reconcile)) == {LIVER_1: "refine_partition"}
-    laboratory.map_file("liver").write_text(EDITED)
-    assert requested(look(laboratory, reconcile)) == {LIVER_1: "reannotate_from_scores"}
-    (laboratory.project.root / "ctr.yaml").write_text("defaults: {clustering: {resolution: 1.0}}")
-    assert requested(look(laboratory, reconcile)) == {LIVER_1: "annotate_partition"}
-    assert laboratory.run(LIVER_1).success
-    assert requested(look(laboratory, reconcile)) == {}
-
-
-def test_a_sample_that_was_observed_and_never_made_is_requested(laboratory):
-    cursor = look(laboratory, new_samples).cursor
-    look(laboratory, new_samples, cursor)
-    assert set(requested(look(laboratory, reconcile))) == {LIVER_1, LIVER_2, LUNG_1}
+    first = look(laboratory, reconcile)
+    assert set(requested(look(laboratory, reconcile, first.cursor))) == {LUNG_1}
 
 
 def failed_run(laboratory: Laboratory, tags: dict[str, str]) -> None:
     job = build_defs(str(laboratory.project.root)).resolve_job_def("annotate_partition")
     run = laboratory.instance.create_run_for_job(job, tags=tags)
     laboratory.instance.report_run_failed(run)
-
-
-def test_a_failed_run_is_requested_again_after_a_while_and_not_for_ever(laboratory):
-    config = laboratory.project.root / "ctr.yaml"
-    config.write_text("retries: {most: 1, wait_seconds: 0}\n")
-    cursor = look(laboratory, new_samples).cursor
-    look(laboratory, new_samples, cursor)
-    keys = []
-    for _ in range(2):
-        (one,) = [r for r in look(laboratory, reconcile).run_requests if r.partition_key == LIVER_1]
-        keys.append(one.run_key)
-        failed_run(laboratory, {**one.tags, "dagster/partition": LIVER_1})
-    assert keys[0] != keys[1], "else Dagster would take them for the same request"
-    last = look(laboratory, reconcile)
-    assert LIVER_1 not in requested(last)
-    config.write_text("retries: {most: 9, wait_seconds: 1000}\n")
-    waiting = look(laboratory, reconcile)
-    assert LIVER_1 not in requested(waiting)
 
 
 def grpc_info(host: str) -> dict[str, str]:
@@ -313,21 +271,3 @@ def test_a_number_that_was_given_to_a_younger_process_is_not_that_of_the_run():
         process.kill()
         process.wait()
     assert not is_alive(process.pid, time.time())
-
-
-def test_what_the_condition_is_asking_for_is_not_requested_by_reconcile(tmp_path):
-    """The daemon takes minutes to create the runs of a large tissue."""
-    folder, home = tmp_path / "project", tmp_path / "home"
-    folder.mkdir()
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
-        laboratory = make_laboratory(folder, instance)
-        assert laboratory.run(LIVER_1).success
-        laboratory.map_file("liver").write_text(EDITED)
-        behind = [parse_key(LIVER_1)]
-        (request,), _ = requests_for(instance, laboratory.project, behind)
-        assert request.partition_key == LIVER_1
-        tick_of_the_sensor(instance, TickStatus.STARTED, [LIVER_1])
-        assert requests_for(instance, laboratory.project, behind) == ([], [])
-        found, _ = statuses(instance, laboratory.project, "liver")
-        assert found[0].state == "running"
