@@ -1,18 +1,21 @@
 """Runs of one partition from Python: the same jobs, records and checks as a click in the UI."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from socket import gethostname
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
 from ctr_assets.assets.inputs import VERSIONS, observe
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import PARTITIONS, Partition
 from ctr_assets.project import Project
+from ctr_assets.retries import ends_when_interrupted
 from ctr_assets.workers import HOST_TAG
 from ctr_engine.errors import CtrError
 from ctr_engine.io.atomic import write_text
@@ -66,6 +69,11 @@ def run_job(
     ----------
     on_step
         Called with the name of each step when it has succeeded.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it is interrupted; the run is canceled.
     """
     observe_all(instance, project, partition)
 
@@ -74,21 +82,52 @@ def run_job(
         on_step(context.op.name)
 
     job = build_defs(str(project.root)).resolve_job_def(job_name).with_hooks({report})
-    result = job.execute_in_process(
-        instance=instance,
-        partition_key=partition.key,
-        tags=partition.tags | {REPOSITORY_TAG: REPOSITORY, HOST_TAG: gethostname()},
-        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-        raise_on_error=False,
-    )
+    run_id = str(uuid4())
+    with _no_open_run(instance, run_id), ends_when_interrupted():
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=partition.key,
+            run_id=run_id,
+            tags=partition.tags | {REPOSITORY_TAG: REPOSITORY, HOST_TAG: gethostname()},
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            raise_on_error=False,
+        )
+        if _was_interrupted(result.all_events):
+            raise KeyboardInterrupt(
+                f"interrupted in {partition.key}; what was made before is whole. "
+                f"Again with: ctr run {partition.key} --project {project.root}"
+            )
+    return Outcome(partition, run_id, result.success, _faults(result.all_events))
+
+
+@contextmanager
+def _no_open_run(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Cancel a run when its process is interrupted, wherever that meets it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run = instance.get_run_by_id(run_id)
+        if run is not None:
+            instance.report_run_canceled(run, "Interrupted in the terminal.")
+        raise
+
+
+def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:
+    """Whether a run ended with an interrupt of its process that nobody asked Dagster for."""
+    ends = (event.job_failure_data for event in events if event.is_job_failure)
+    return any(end.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION for end in ends)
+
+
+def _faults(events: Sequence[dg.DagsterEvent]) -> tuple[str, ...]:
+    """Say why a run did not succeed."""
+    if any(event.event_type is dg.DagsterEventType.RUN_CANCELED for event in events):
+        return ("it was terminated on Dagster's page",)
     faults = [
         f"{event.step_key}: {_text(event.step_failure_data)}"
-        for event in result.all_events
+        for event in events
         if event.is_step_failure
     ]
-    if not (result.success or faults):
-        faults = [event.message or "" for event in result.all_events if event.is_failure]
-    return Outcome(partition, result.run_id, result.success, tuple(faults))
+    return tuple(faults or [event.message or "" for event in events if event.is_failure])
 
 
 def observe_all(instance: dg.DagsterInstance, project: Project, partition: Partition) -> None:

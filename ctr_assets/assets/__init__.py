@@ -9,11 +9,12 @@ from ctr_assets.automation import rebuild_on_change
 from ctr_assets.checks import schema_spec
 from ctr_assets.machines import CPU_TAGS, GPU_POOL, gpu_tags
 from ctr_assets.partitions import PARTITIONS
+from ctr_assets.retries import RetryFaults
 from ctr_assets.versions import code_version
 
 GROUP = "annotation"
 OWNERS = ["team:annotation"]
-RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+RETRY = RetryFaults(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def op_settings(*, gpu: bool = False) -> dict[str, Any]:

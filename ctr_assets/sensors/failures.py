@@ -42,6 +42,8 @@ def failed_runs(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
     address = project_at(None).config.webhook
     if address is None:
         return dg.SkipReason("ctr.yaml names no webhook")
+    if context.dagster_run.status is dg.DagsterRunStatus.CANCELED:
+        return dg.SkipReason("somebody interrupted the run")
     content = json.dumps(message_of(context)).encode()
     headers = {"Content-Type": "application/json"}
     try:

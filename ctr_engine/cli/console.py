@@ -26,8 +26,9 @@ class FriendlyGroup(TyperGroup):
         except CtrError as error:
             show_error(str(error))
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            show_error("interrupted; a folder of results without a run.json is not whole")
+        except KeyboardInterrupt as interrupt:
+            usual = "interrupted; a folder of results without a run.json is not whole"
+            show_error(str(interrupt) or usual)
             raise typer.Exit(130) from None
 
 

@@ -35,12 +35,15 @@ def mailbox() -> Iterator[HTTPServer]:
         server.shutdown()
 
 
-def failure(laboratory: Laboratory) -> dg.RunFailureSensorContext:
+def failure(laboratory: Laboratory, *, interrupted: bool = False) -> dg.RunFailureSensorContext:
     """What the daemon hands over after a run that failed: here, for want of a sample."""
 
     laboratory.project.sample_path(parse_key(LIVER_1)).unlink()
     run_id = laboratory.run(LIVER_1).run_id
     run = laboratory.instance.get_run_by_id(run_id)
+    if interrupted:  # Dagster takes Ctrl-C for a failure; ctr cancels the run after it
+        laboratory.instance.report_run_canceled(run)
+        run = laboratory.instance.get_run_by_id(run_id)
     events = laboratory.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     return dg.build_run_status_sensor_context(
         sensor_name="failed_runs",
@@ -68,6 +71,13 @@ def test_a_failure_is_posted_with_its_partition_and_reason(laboratory, mailbox, 
 def test_without_an_address_nothing_is_posted(laboratory, mailbox, monkeypatch):
     configured(laboratory, monkeypatch, "")
     assert "names no webhook" in failed_runs(failure(laboratory)).skip_message
+    assert _Mailbox.posted == []
+
+
+def test_a_run_that_a_person_interrupted_is_not_posted(laboratory, mailbox, monkeypatch):
+    configured(laboratory, monkeypatch, f"webhook: http://127.0.0.1:{mailbox.server_port}/hook\n")
+    told = failed_runs(failure(laboratory, interrupted=True)).skip_message
+    assert told == "somebody interrupted the run"
     assert _Mailbox.posted == []
 
 
