@@ -35,6 +35,9 @@ def fail_lost_runs(instance: dg.DagsterInstance) -> list[str]:
         if pid is None and time.time() - since < _GRACE:
             continue
         if pid is None or not is_alive(pid, since):
+            now = instance.get_run_by_id(run.run_id)
+            if now is None or now.is_finished:  # it ended while this looked, as it should
+                continue
             what = "said nothing" if pid is None else f"{pid} is gone"
             instance.report_run_failed(run, f"The process of this run {what}; it was killed.")
             lost.append(run.run_id)

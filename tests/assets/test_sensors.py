@@ -15,6 +15,7 @@ from ctr_assets.arrivals import scan
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import parse_key
 from ctr_assets.project import load_project
+from ctr_assets.sensors import lost_runs
 from ctr_assets.sensors.input_edits import input_edits
 from ctr_assets.sensors.lost_runs import fail_lost_runs
 from ctr_assets.sensors.new_samples import new_samples
@@ -241,6 +242,24 @@ def test_a_run_whose_process_was_killed_is_failed_and_others_are_not(
             alive.wait()
         assert instance.get_run_by_id(lost).status is dg.DagsterRunStatus.FAILURE
         assert instance.get_run_by_id(well).status is dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_that_ends_while_it_is_looked_for_is_not_lost(
+    laboratory, tmp_path, gone, monkeypatch
+):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run_id = started_run(laboratory, instance, gone, HERE)
+
+        def ends(*_: object) -> bool:
+            run = instance.get_run_by_id(run_id)
+            instance.report_dagster_event(
+                dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run_id
+            )
+            return False
+
+        monkeypatch.setattr(lost_runs, "is_alive", ends)
+        assert fail_lost_runs(instance) == []
+        assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS
 
 
 @pytest.mark.parametrize("tags", [ELSEWHERE, grpc_info("10.0.0.7"), {}])

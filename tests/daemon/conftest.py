@@ -158,6 +158,17 @@ class Running:
         wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[key])
         return len(self.instance.fetch_materializations(wanted, limit=1000).records)
 
+    def history(self, key: str) -> str:
+        """Say who asked for each run of a partition, when, and how it ended."""
+        wanted = dg.RunsFilter(tags={"dagster/partition": key})
+        lines = []
+        for record in self.instance.get_run_records(wanted, ascending=True):
+            run, tags = record.dagster_run, record.dagster_run.tags
+            who = {name: tags[name] for name in ("ctr/trigger", "dagster/run_key") if name in tags}
+            times = (record.create_timestamp.timestamp(), record.start_time, record.end_time)
+            lines.append(f"{run.job_name} {run.status.value} {who} {times}")
+        return "\n".join([f"runs of {key} (made, started, ended):", *lines])
+
     def partitions(self) -> set[str]:
         """Registered partitions."""
         return set(self.instance.get_dynamic_partitions(PARTITIONS.name or ""))
