@@ -3,6 +3,9 @@
 import time
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorState
+
+from ctr_assets.automation import SENSOR
 
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -13,6 +16,7 @@ UNFINISHED = (
 )
 LONGEST = 86_400.0
 """Seconds after which a tick that never ended belongs to a sensor that exists no more."""
+_LOOKS, _LONGEST_WAIT = 3, 600.0
 
 
 def busy_partitions(instance: dg.DagsterInstance) -> set[str]:
@@ -36,15 +40,33 @@ def being_requested(instance: dg.DagsterInstance) -> set[str]:
     The daemon creates the runs of a tick one after the other, a second or so each: two hundred
     take minutes.
     """
-    if instance.schedule_storage is None:  # one that lives in memory has no sensors
-        return set()
     found: set[str] = set()
     since = time.time() - LONGEST
-    for state in instance.all_instigator_state():
-        if state.status.value == "STOPPED":  # its last tick may never end
-            continue
+    for state in _running(instance):
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
             if tick.status.value == "STARTED" and tick.timestamp > since:
                 requests = tick.run_requests or ()
                 found |= {one.partition_key for one in requests if one.partition_key}
     return found
+
+
+def conditions_have_looked(instance: dg.DagsterInstance, since: float) -> bool:
+    """Whether the conditions, if anybody asks them, had the time to see what moved before a time.
+
+    An edit is observed first, then wanted by one look, and requested by the look after that.
+    """
+    if time.time() - since > _LONGEST_WAIT:
+        return True
+    for state in _running(instance):
+        if state.instigator_name == SENSOR:
+            ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since)
+            return sum(tick.status.value != "STARTED" for tick in ticks) >= _LOOKS
+    return True
+
+
+def _running(instance: dg.DagsterInstance) -> list[InstigatorState]:
+    """Sensors and schedules that the daemon asks; the last tick of another may never end."""
+    if instance.schedule_storage is None:  # one that lives in memory has none
+        return []
+    states = instance.all_instigator_state()
+    return [state for state in states if state.status.value != "STOPPED"]

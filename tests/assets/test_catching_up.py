@@ -25,7 +25,7 @@ from ctr_assets import catching_up, requested
 from ctr_assets.catching_up import find_behind
 from ctr_assets.definitions import build_defs
 from ctr_assets.partitions import parse_key
-from ctr_assets.requested import being_requested
+from ctr_assets.requested import being_requested, conditions_have_looked
 from ctr_assets.sensors import reconcile as module
 from ctr_assets.sensors.new_samples import new_samples
 from ctr_assets.sensors.reconcile import reconcile
@@ -81,11 +81,28 @@ def test_a_sample_that_was_just_dropped_is_left_to_who_saw_it(laboratory):
     dropped(laboratory)
     first = look(laboratory, reconcile)
     assert requested_by(first) == {}
-    told = "3 of 3 partitions looked at, 3 of them behind: requested at the next look if nobody"
+    told = "3 of 3 partitions looked at, 3 of them behind: requested at a later look if nobody"
     assert told in first.skip_reason.skip_message
     for key in (LIVER_1, LUNG_1):
         queued_run(laboratory, key)
     assert set(requested_by(look(laboratory, reconcile, first.cursor))) == {LIVER_2}
+
+
+def test_what_is_behind_waits_until_the_conditions_had_the_time_to_see_it(laboratory, monkeypatch):
+    dropped(laboratory)
+    asked, answers = [], iter([False, True])
+
+    def looked(_: dg.DagsterInstance, since: float) -> bool:
+        asked.append(since)
+        return next(answers)
+
+    monkeypatch.setattr(module, "conditions_have_looked", looked)
+    first = look(laboratory, reconcile)
+    second = look(laboratory, reconcile, first.cursor)
+    assert requested_by(second) == {}
+    third = look(laboratory, reconcile, second.cursor)
+    assert set(requested_by(third)) == ALL
+    assert asked[0] == asked[1], "since the first look"
 
 
 def test_another_edit_since_the_last_look_is_left_to_who_saw_it(laboratory):
@@ -225,6 +242,30 @@ def test_a_tick_that_will_never_end_asks_for_nothing(instance):
 def test_an_instance_without_sensors_asks_for_nothing():
     with dg.DagsterInstance.ephemeral() as without:
         assert being_requested(without) == set()
+
+
+def test_the_conditions_have_looked_after_three_ticks_that_ended(instance):
+    edited = time.time() - 60
+    assert conditions_have_looked(instance, edited), "nobody asks them"
+    name = "annotation_automation"
+    tick(instance, name, TickStatus.SUCCESS, [], age=61)
+    for status in (TickStatus.SKIPPED, TickStatus.SUCCESS, TickStatus.STARTED):
+        tick(instance, name, status, [])
+        tick(instance, "new_samples", TickStatus.SUCCESS, [])
+    assert not conditions_have_looked(instance, edited)
+    tick(instance, name, TickStatus.SUCCESS, [])
+    assert conditions_have_looked(instance, edited)
+
+
+def test_conditions_that_hang_or_are_not_asked_are_not_waited_for(instance):
+    tick(instance, "annotation_automation", TickStatus.STARTED, [])
+    assert not conditions_have_looked(instance, time.time() - 590)
+    assert conditions_have_looked(instance, time.time() - 610)
+
+
+def test_conditions_that_somebody_switched_off_are_not_waited_for(instance):
+    tick(instance, "annotation_automation", TickStatus.STARTED, [], InstigatorStatus.STOPPED)
+    assert conditions_have_looked(instance, time.time())
 
 
 @pytest.mark.parametrize("sensor", ["annotation_automation", "new_samples"])
