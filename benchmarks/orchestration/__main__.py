@@ -64,6 +64,8 @@ def main(given: Sequence[str] | None = None) -> list[Figure]:
     warnings.simplefilter("ignore")
     chosen = arguments(given)
     print(machine(), flush=True)
+    if chosen.folder is not None:
+        chosen.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         found = []
         for one in measured(chosen, Path(name)):
