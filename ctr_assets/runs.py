@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
+from shlex import quote
 from socket import gethostname
 from typing import Any
 from uuid import uuid4
@@ -83,7 +84,7 @@ def run_job(
 
     job = build_defs(str(project.root)).resolve_job_def(job_name).with_hooks({report})
     run_id = str(uuid4())
-    with _no_open_run(instance, run_id), ends_when_interrupted():
+    with _canceled_together(instance, run_id, partition, project), ends_when_interrupted():
         result = job.execute_in_process(
             instance=instance,
             partition_key=partition.key,
@@ -93,23 +94,26 @@ def run_job(
             raise_on_error=False,
         )
         if _was_interrupted(result.all_events):
-            raise KeyboardInterrupt(
-                f"interrupted in {partition.key}; what was made before is whole. "
-                f"Again with: ctr run {partition.key} --project {project.root}"
-            )
+            raise KeyboardInterrupt
     return Outcome(partition, run_id, result.success, _faults(result.all_events))
 
 
 @contextmanager
-def _no_open_run(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Cancel a run when its process is interrupted, wherever that meets it."""
+def _canceled_together(
+    instance: dg.DagsterInstance, run_id: str, partition: Partition, project: Project
+) -> Iterator[None]:
+    """Cancel a run when its process is interrupted, wherever that meets it, and say so."""
     try:
         yield
     except KeyboardInterrupt:
         run = instance.get_run_by_id(run_id)
         if run is not None:
             instance.report_run_canceled(run, "Interrupted in the terminal.")
-        raise
+        msg = (
+            f"interrupted in {partition.key}; what was made before is whole. "
+            f"Again with: ctr run {partition.key} --project {quote(str(project.root))}"
+        )
+        raise KeyboardInterrupt(msg) from None
 
 
 def _was_interrupted(events: Sequence[dg.DagsterEvent]) -> bool:

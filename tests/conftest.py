@@ -9,11 +9,11 @@ from hypothesis import Phase, settings
 LONGEST = (
     "tests/daemon/test_by_itself.py",
     "tests/distributed/test_celery.py",
+    "tests/assets/test_runs.py",
     "tests/daemon/test_edits_during_runs.py",
     "tests/assets/test_demo.py",
     "tests/test_orchestration_benchmark.py",
     "tests/daemon/test_kills.py",
-    "tests/assets/test_runs.py",
     "tests/assets/test_refinement.py",
     "tests/daemon/test_page.py",
     "tests/test_tuning_guide.py",

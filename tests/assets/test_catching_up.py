@@ -202,9 +202,10 @@ def tick(
     keys: list[str],
     of: InstigatorStatus = InstigatorStatus.DECLARED_IN_CODE,
     age: float = 0.0,
+    place: str = "ctr",
 ) -> None:
     """Newest tick of a sensor, which asks for the runs of some partitions."""
-    code = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(), "ctr")
+    code = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(), place)
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(code, "__repository__"), name)
     state = InstigatorState(origin, InstigatorType.SENSOR, of, SensorInstigatorData())
     if instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
@@ -254,6 +255,15 @@ def test_the_conditions_have_looked_after_three_ticks_that_ended(instance):
         tick(instance, "new_samples", TickStatus.SUCCESS, [])
     assert not conditions_have_looked(instance, edited)
     tick(instance, name, TickStatus.SUCCESS, [])
+    assert conditions_have_looked(instance, edited)
+
+
+def test_what_an_installation_that_was_moved_left_behind_is_not_waited_for(instance):
+    edited, name = time.time() - 60, "annotation_automation"
+    tick(instance, name, TickStatus.SUCCESS, [], age=90, place="where it was")
+    for _ in range(3):
+        assert not conditions_have_looked(instance, edited)
+        tick(instance, name, TickStatus.SUCCESS, [])
     assert conditions_have_looked(instance, edited)
 
 

@@ -31,7 +31,7 @@ defaults:
 tissues:
   kidney: {automation: false}
 """
-PATIENCE = 300.0
+PATIENCE = 600.0
 
 
 @dataclass
