@@ -15,6 +15,7 @@ from ctr_assets.versions import digest
 
 WANTED_TAG = "ctr/wanted"
 """Hash of what a run was to make fresh; its failures are counted by it."""
+_RUN_KEY_TAG = "dagster/run_key"
 _FROM_SCORES, _FROM_PLAN = {"marker_map", "manual_plan"}, {"manual_plan"}
 
 
@@ -77,13 +78,15 @@ def requests_for(
         if len(requests) >= most:
             break
         attempt, wait = _attempts(instance, one, project.config.retries)
+        run_key = f"{one.mark}:{attempt}"
+        wait = wait or _given_up(instance, one, run_key)
         if wait is not None:
             notes.append(f"{one.partition.key}: {in_words(one.moved)}; {wait}")
             continue
         tags = {"ctr/trigger": "reconcile", WANTED_TAG: one.target}
         requests.append(
             dg.RunRequest(
-                run_key=f"{one.mark}:{attempt}",
+                run_key=run_key,
                 partition_key=one.partition.key,
                 job_name=job_for(one.moved),
                 tags={**one.partition.tags, **tags},
@@ -116,3 +119,15 @@ def _attempts(
         if left > 0:
             return attempt, f"failed {attempt} times, again in {left:.0f} s"
     return attempt, None
+
+
+def _given_up(instance: dg.DagsterInstance, behind: Behind, run_key: str) -> str | None:
+    """Say which run had the key of a request, for Dagster passes over a key that it knows.
+
+    Such a run did not fail, and its labels are not there: somebody terminated it.
+    """
+    runs = instance.get_runs(dg.RunsFilter(tags={_RUN_KEY_TAG: run_key}), limit=1)
+    if not runs:
+        return None
+    how = f"run {runs[0].run_id[:8]} was {runs[0].status.value.lower()}"
+    return f"{how}; make it with: ctr run {behind.partition.key}"

@@ -91,12 +91,12 @@ class _Ticks:
                 partial(sensor_look, instance, project, sensor, cursors[sensor.name]),
                 3,
             )
-        clock, processor, requests = timed(partial(reconcile_round, instance, project))
-        note = f"{len(requests)} chunks of {CHUNK}; the sensor takes one in 60 s"
+        clock, processor, chunks = timed(partial(reconcile_round, instance, project))
+        note = f"{len(chunks)} chunks of {CHUNK}; the sensor takes one in 60 s"
         yield self._figure("reconcile, whole round, clock", clock, note)
         yield self._figure("reconcile, whole round, processor", processor, note)
-        yield self._figure("reconcile, one chunk, clock", clock / len(requests))
-        yield self._figure("reconcile, one chunk, processor", processor / len(requests))
+        yield self._figure("reconcile, one chunk, clock", clock / len(chunks))
+        yield self._figure("reconcile, one chunk, processor", processor / len(chunks))
 
     def _pages(self, running: Running, when: str) -> Iterator[Figure]:
         for name, query in (("graph", _GRAPH), ("partitions of an asset", _PAGE)):

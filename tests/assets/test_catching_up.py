@@ -186,6 +186,22 @@ def test_a_failed_run_is_requested_again_after_a_while_and_not_for_ever(laborato
     assert LIVER_1 not in requested_by(caught_up(laboratory))
 
 
+def test_a_run_that_somebody_terminated_is_told_and_the_others_go_on(laboratory, monkeypatch):
+    monkeypatch.setattr(module, "MOST_REQUESTS", 1)
+    dropped(laboratory)
+    (one,) = caught_up(laboratory).run_requests
+    job = build_defs(str(laboratory.project.root)).resolve_job_def("annotate_partition")
+    tags = {**one.tags, "dagster/partition": LIVER_1, "dagster/run_key": one.run_key}
+    run = laboratory.instance.create_run_for_job(job, tags=tags)
+    assert one.partition_key == LIVER_1
+    laboratory.instance.report_run_canceled(run)
+    assert set(requested_by(caught_up(laboratory))) == {LIVER_2}, "Dagster passes over the other"
+    for key in (LIVER_2, LUNG_1):
+        queued_run(laboratory, key)
+    told = f"run {run.run_id[:8]} was canceled; make it with: ctr run {LIVER_1}"
+    assert told in caught_up(laboratory).skip_reason.skip_message
+
+
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """One that keeps ticks."""
